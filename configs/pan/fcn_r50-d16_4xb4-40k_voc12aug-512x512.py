@@ -1,0 +1,6 @@
+_base_ = [
+    '../_base_/models/fcn_r50-d16_aux.py',
+    '../_base_/datasets/voc_aug.py',
+    '../_base_/schedules/schedule_40k.py',
+    '../_base_/default_runtime.py',
+]

@@ -1,0 +1,1 @@
+"""What drives a run: launching, hooks, the summary printed at the start."""

@@ -1,0 +1,1 @@
+"""What MMSeg's metrics lack."""

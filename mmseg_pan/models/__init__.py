@@ -1,0 +1,7 @@
+"""The network, one file for each figure of the paper."""
+
+from .fpa import FeaturePyramidAttention
+from .gau import GlobalAttentionUpsample
+from .heads import FPAHead, PANHead
+
+__all__ = ['FPAHead', 'FeaturePyramidAttention', 'GlobalAttentionUpsample', 'PANHead']

@@ -1,0 +1,78 @@
+"""Global Attention Upsample: figure 4 of the paper (arXiv 1805.10180)."""
+
+import torch.nn.functional as F
+from mmengine.model import BaseModule
+from mmseg.models.utils import resize
+from torch import Tensor
+
+from .conv import SafeConvModule, build_conv
+
+
+class GlobalAttentionUpsample(BaseModule):
+    """Pooled high-level features gate the low-level ones; then both are added.
+
+    With ``C_k`` a k x k conv, norm, ReLU::
+
+        y = C_k(low) * C_1x1(global average pool of high) + resize(high)
+
+    The gate ends in ReLU, not in a sigmoid; there is no conv on the high-level path and
+    none after the sum (paper, section 3.3).
+
+    Args:
+        low_channels: Channels of the low-level map.
+        channels: Channels of the high-level map and of the output.
+        kernel_size: Kernel of the conv on the low-level map; the ablation has 1 and 3.
+        context: Whether the gate exists. Without it, it is 1 (the ablation's row with
+            skip connections only).
+        separable: Whether the k x k conv is depthwise separable.
+        conv_cfg: Config of conv layers.
+        norm_cfg: Config of norm layers.
+        act_cfg: Config of activation layers.
+        align_corners: The ``align_corners`` of the bilinear resize.
+        init_cfg: Initialisation config.
+
+    Raises:
+        ValueError: If the kernel size is even.
+    """
+
+    def __init__(
+        self,
+        low_channels: int,
+        channels: int,
+        kernel_size: int = 3,
+        context: bool = True,
+        separable: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = dict(type='BN'),  # noqa: B006
+        act_cfg: dict | None = dict(type='ReLU'),  # noqa: B006
+        align_corners: bool = False,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(init_cfg)
+        if kernel_size % 2 == 0:
+            raise ValueError(f'kernel_size must be odd, not {kernel_size}')
+        conv = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        self.align_corners = align_corners
+        self.low = build_conv(low_channels, channels, kernel_size, separable, **conv)
+        self.gate = SafeConvModule(channels, channels, 1, **conv) if context else None
+
+    def forward(self, low: Tensor, high: Tensor) -> Tensor:
+        """Fuse two levels.
+
+        Args:
+            low: Low-level map of shape (N, low_channels, h, w).
+            high: High-level map of shape (N, channels, h', w'), any size.
+
+        Returns:
+            Map of shape (N, channels, h, w).
+        """
+        y = self.low(low)
+        if self.gate is not None:
+            y = y * self.gate(F.adaptive_avg_pool2d(high, 1))
+        return y + resize(
+            high,
+            low.shape[2:],
+            mode='bilinear',
+            align_corners=self.align_corners,
+            warning=False,
+        )
