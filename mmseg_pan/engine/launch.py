@@ -1,0 +1,230 @@
+"""From a config and flags to a Runner: resume, devices, pretrained weights."""
+
+import os
+import re
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+import torch.distributed
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader, Runner
+from mmseg.registry import DATASETS, RUNNERS
+
+from mmseg_pan.errors import UserError
+
+
+def newest_checkpoint(work_dir: str | Path) -> Path | None:
+    """Return the checkpoint of the latest iteration (or epoch) in a folder, if any."""
+    found = [
+        (int(match[1]), path)
+        for path in Path(work_dir).glob('*.pth')
+        if (match := re.fullmatch(r'(?:iter|epoch)_(\d+)\.pth', path.name))
+    ]
+    return max(found)[1] if found else None
+
+
+def set_resume(cfg: Config, choice: str | None) -> str:
+    """Settle from which checkpoint a training run goes on.
+
+    Args:
+        cfg: Config, changed in place.
+        choice: None: start afresh. 'newest': the newest checkpoint of the work dir.
+            'auto': the same, or a fresh start where there is none. Else a file.
+
+    Returns:
+        One sentence that says which it is.
+
+    Raises:
+        UserError: If the checkpoint is not there.
+    """
+    cfg.resume = False
+    if choice is None:
+        return 'Starts from iteration 0.'
+    checkpoint = newest_checkpoint(cfg.work_dir) if choice in ('newest', 'auto') else Path(choice)
+    if checkpoint is None and choice == 'auto':
+        return f'Starts from iteration 0: no checkpoint in {cfg.work_dir} to resume.'
+    if checkpoint is None:
+        raise UserError(
+            f'There is no checkpoint in {cfg.work_dir} to resume; leave --resume out, or type '
+            '"--resume auto" to start afresh where there is none.'
+        )
+    if not checkpoint.is_file():
+        raise UserError(
+            f'The checkpoint {checkpoint} to resume is not there; give a .pth file, or type '
+            '"--resume" alone for the newest one of the work dir.'
+        )
+    cfg.resume = True
+    cfg.load_from = str(checkpoint)
+    return f'Resumes {checkpoint}.'
+
+
+def set_amp(cfg: Config) -> None:
+    """Turn on automatic mixed precision.
+
+    Raises:
+        UserError: Where there is no GPU, or the config has another optimizer wrapper.
+    """
+    if not torch.cuda.is_available():
+        raise UserError('--amp needs a GPU, and torch finds none; leave --amp out.')
+    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+        raise UserError(f'--amp works with optim_wrapper type OptimWrapper, not {kind}.')
+    cfg.optim_wrapper.type = 'AmpOptimWrapper'
+    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
+
+def set_auto_scale_lr(cfg: Config) -> None:
+    """Scale the learning rate by batch size over the config's base batch size.
+
+    Raises:
+        UserError: If the config does not say for which batch size its rate is meant.
+    """
+    if not cfg.get('auto_scale_lr', {}).get('base_batch_size'):
+        raise UserError(
+            '--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config, and '
+            f'{cfg.filename} has none; add "--cfg-options auto_scale_lr.base_batch_size=16".'
+        )
+    cfg.auto_scale_lr.enable = True
+
+
+def drop_validation(cfg: Config) -> None:
+    """Train without validation: only the end of the run is tested, with tools/test.py."""
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    cfg.default_hooks.get('checkpoint', {}).pop('save_best', None)
+
+
+def set_devices(cfg: Config, launcher: str, local_rank: int = 0) -> None:
+    """Make one config run on a CPU, on one GPU and on many.
+
+    Several CUDA processes get synchronised batch norm. On CPUs mmengine would ask for
+    CUDA devices: the gloo process group is made here, before the Runner, and
+    DistributedDataParallel gets no device ids; batch norm stays local, since
+    SyncBatchNorm takes no CPU tensors.
+
+    Args:
+        cfg: Config, changed in place.
+        launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+        local_rank: As the launcher passes it, for launchers that set no LOCAL_RANK.
+
+    Raises:
+        UserError: If a launcher does not fit the machine.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(local_rank))
+    cfg.launcher = launcher
+    if launcher == 'none':
+        return
+    if torch.cuda.is_available():
+        cfg.setdefault('sync_bn', 'torch')
+        return
+    if launcher != 'pytorch':
+        raise UserError(f'--launcher {launcher} needs GPUs; on CPUs use "--launcher pytorch".')
+    if 'RANK' not in os.environ:
+        raise UserError(
+            '--launcher pytorch is for torchrun; type "bash tools/dist_train.sh CONFIG 2" '
+            'or leave --launcher out.'
+        )
+    torch.distributed.init_process_group('gloo')
+    cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
+
+
+def check_pretrained(cfg: Config) -> None:
+    """Load every pretrained file of the model once, before anything is written.
+
+    Downloads land in torch's cache, where the model finds them later.
+
+    Raises:
+        UserError: If a file is neither there nor to be downloaded.
+    """
+    if int(os.environ.get('RANK', 0)):
+        return  # the first rank downloads for all
+    for key, checkpoint in pretrained_files(cfg.get('model', {})):
+        try:
+            CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
+        except (URLError, OSError, KeyError) as error:
+            raise UserError(
+                f'The pretrained weights {checkpoint} could not be had ({error}); put the '
+                'file on this machine and type "--cfg-options '
+                f'model.{key}=FILE", or train from scratch with '
+                f'"model.{key.removesuffix(".checkpoint")}=None".'
+            ) from None
+
+
+def pretrained_files(model: dict, prefix: str = '') -> list[tuple[str, str]]:
+    """List (config key, file) of every pretrained checkpoint in a model config."""
+    found = []
+    for key, value in model.items():
+        name = f'{prefix}{key}'
+        if key == 'init_cfg' and isinstance(value, dict) and value.get('type') == 'Pretrained':
+            found.append((f'{name}.checkpoint', value['checkpoint']))
+        elif key == 'pretrained' and isinstance(value, str):
+            found.append((name, value))
+        elif isinstance(value, dict):
+            found += pretrained_files(value, f'{name}.')
+    return found
+
+
+def check_checkpoint(path: str) -> None:
+    """Stop where a checkpoint that is to be tested is not there.
+
+    Raises:
+        UserError: If it is a local path without a file.
+    """
+    if '://' not in path and not Path(path).is_file():
+        folder = Path(path).parent
+        newest = newest_checkpoint(folder) if folder.is_dir() else None
+        hint = f'the newest one there is {newest}.' if newest else 'train one with tools/train.py.'
+        raise UserError(f'The checkpoint {path} is not there; {hint}')
+
+
+def check_data(cfg: Config, *splits: str) -> None:
+    """Build the data sets once, so that what is missing is told before anything else.
+
+    Args:
+        cfg: Config.
+        *splits: Which loaders: 'train', 'val', 'test'.
+
+    Raises:
+        UserError: From data sets of ours, if folder, list, image or mask is missing.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    for split in splits:
+        loader = cfg.get(f'{split}_dataloader')
+        if loader:
+            DATASETS.build(loader.dataset)
+
+
+def draw_predictions(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
+    """Paint predictions while testing.
+
+    Raises:
+        UserError: If the config has no visualization hook to do it.
+    """
+    hook = cfg.get('default_hooks', {}).get('visualization')
+    if hook is None:
+        raise UserError(
+            f'--show and --show-dir need a SegVisualizationHook, and {cfg.filename} has none; add '
+            '"--cfg-options default_hooks.visualization.type=SegVisualizationHook".'
+        )
+    hook.update(draw=True, show=show, wait_time=wait_time)
+    if show_dir:
+        cfg.visualizer.save_dir = show_dir
+
+
+def set_tta(cfg: Config) -> None:
+    """Wrap the model and its pipeline for test-time augmentation.
+
+    Raises:
+        UserError: If the config does not define it.
+    """
+    missing = [key for key in ('tta_model', 'tta_pipeline') if not cfg.get(key)]
+    if missing:
+        raise UserError(f'--tta needs {" and ".join(missing)} in {cfg.filename}.')
+    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+    cfg.model = dict(cfg.tta_model, module=cfg.model)
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build mmengine's Runner, or the config's own ``runner_type``."""
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

@@ -1,0 +1,80 @@
+"""What a person wants to know before a run starts."""
+
+import torch
+from mmengine.dist import get_world_size, is_main_process
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+from mmseg_pan.evaluation.complexity import count_cost
+
+
+@HOOKS.register_module()
+class RunSummaryHook(Hook):
+    """Print device, batch, rate, data, cost and destination when a run starts.
+
+    ``tools/train.py`` and ``tools/test.py`` register it for any config; a config of
+    yours may name it under ``custom_hooks`` as well.
+
+    Args:
+        origin: One sentence on what the run starts from.
+    """
+
+    priority = 'LOWEST'  # after the hooks that load and change things
+
+    def __init__(self, origin: str = ''):
+        self.origin = origin
+
+    def before_train(self, runner: Runner) -> None:
+        """Print the summary of a training run."""
+        loader = runner.train_dataloader
+        batch, processes = loader.batch_size, get_world_size()
+        rows = {
+            'start': self.origin,
+            'device': device_name(),
+            'batch': f'{batch * processes} ({processes} x {batch})',
+            'learning rate': f'{runner.optim_wrapper.get_lr()["lr"][0]:g}',
+            'iterations': f'{runner.iter} of {runner.max_iters} done',
+            'training images': f'{len(loader.dataset):,}',
+        }
+        if runner.val_loop is not None:
+            rows['validation images'] = f'{len(runner.val_dataloader.dataset):,}'
+        self._print('Training', {**rows, **self._cost(runner), 'results': runner.work_dir})
+
+    def before_test(self, runner: Runner) -> None:
+        """Print the summary of a test run."""
+        rows = {
+            'checkpoint': self.origin,
+            'device': device_name(),
+            'test images': f'{len(runner.test_dataloader.dataset):,}',
+        }
+        self._print('Test', {**rows, **self._cost(runner), 'results': runner.log_dir})
+
+    def _cost(self, runner: Runner) -> dict[str, str]:
+        model_cfg = runner.cfg.get('model', {})
+        model_cfg = model_cfg.get('module') or model_cfg  # test-time augmentation wraps it
+        size = (model_cfg.get('data_preprocessor') or {}).get('size') or (512, 512)
+        try:
+            costs = count_cost(model_cfg, *size)
+        except Exception:  # a summary must never stop a run
+            return {'cost': f'could not be counted for {model_cfg.get("type")}'}
+        return {
+            name.replace('_', ' '): f'{cost.multiply_adds / 1e9:.2f} G multiply-adds at '
+            f'{size[1]}x{size[0]}, {cost.parameters / 1e6:.2f} M parameters'
+            for name, cost in costs.items()
+            if name != 'total'
+        }
+
+    @staticmethod
+    def _print(title: str, rows: dict[str, str]) -> None:
+        if is_main_process():
+            width = max(map(len, rows))
+            lines = [f'  {key:<{width}}  {value}' for key, value in rows.items()]
+            print('\n'.join(['', title, *lines, '']), flush=True)
+
+
+def device_name() -> str:
+    """Name the device that this process uses."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f'CPU, {torch.get_num_threads()} threads'

@@ -1,0 +1,52 @@
+#!/usr/bin/env python
+"""Test a segmentor.
+
+python tools/test.py configs/pan/pan_r101-d16_voc.py work_dirs/pan_r101-d16_voc/iter_40000.pth
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mmseg_pan.engine import RunSummaryHook, cli, launch
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Test a segmentor')
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--out', metavar='DIR', help='write predicted label maps here')
+    parser.add_argument('--show', action='store_true', help='show predictions in a window')
+    parser.add_argument('--show-dir', metavar='DIR', help='write painted images here')
+    parser.add_argument(
+        '--wait-time', type=float, default=2, metavar='SECONDS', help='pause of --show'
+    )
+    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    cli.add_common_arguments(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Test."""
+    args = parse_args()
+    cfg = cli.load_config(args.config, args.cfg_options, args.work_dir)
+    launch.check_checkpoint(args.checkpoint)
+    cfg.load_from = args.checkpoint
+    if args.show or args.show_dir:
+        launch.draw_predictions(cfg, args.show, args.show_dir, args.wait_time)
+    if args.tta:
+        launch.set_tta(cfg)
+    if args.out:
+        cfg.test_evaluator.update(output_dir=args.out, keep_results=True)
+    launch.check_data(cfg, 'test')
+    launch.set_devices(cfg, args.launcher, args.local_rank)
+    runner = launch.build_runner(cfg)
+    runner.register_hook(RunSummaryHook(args.checkpoint))
+    runner.test()
+
+
+if __name__ == '__main__':
+    cli.run_tool(main)

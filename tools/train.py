@@ -1,0 +1,60 @@
+#!/usr/bin/env python
+"""Train a segmentor.
+
+python tools/train.py configs/pan/pan_r101-d16_voc.py
+bash tools/dist_train.sh configs/pan/pan_r101-d16_voc.py 4
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mmseg_pan.engine import RunSummaryHook, cli, launch
+
+
+def parse_args() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description='Train a segmentor')
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='newest',
+        metavar='auto|PATH',
+        help='go on from the newest checkpoint of the work dir (an error without one); '
+        'auto: or start afresh; PATH: from that file',
+    )
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate by batch size over auto_scale_lr.base_batch_size',
+    )
+    parser.add_argument('--no-validate', action='store_true', help='train without validation')
+    cli.add_common_arguments(parser)
+    return parser.parse_args(cli.parse_resume(sys.argv[1:]))
+
+
+def main() -> None:
+    """Train."""
+    args = parse_args()
+    cfg = cli.load_config(args.config, args.cfg_options, args.work_dir)
+    if args.amp:
+        launch.set_amp(cfg)
+    if args.auto_scale_lr:
+        launch.set_auto_scale_lr(cfg)
+    if args.no_validate:
+        launch.drop_validation(cfg)
+    origin = launch.set_resume(cfg, args.resume)
+    launch.check_data(cfg, 'train')
+    launch.check_pretrained(cfg)
+    launch.set_devices(cfg, args.launcher, args.local_rank)
+    runner = launch.build_runner(cfg)
+    runner.register_hook(RunSummaryHook(origin))
+    runner.train()
+
+
+if __name__ == '__main__':
+    cli.run_tool(main)
