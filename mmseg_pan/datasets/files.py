@@ -1,0 +1,117 @@
+"""Files that are whole or absent, and one writer at a time."""
+
+import errno
+import os
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mmseg_pan.errors import UserError
+
+_TEMPORARY = re.compile(r'\..+\.\d+\.part')
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def write_whole(path: Path, data: bytes, durable: bool = True) -> None:
+    """Write a file so that its final name never shows a part of it.
+
+    Args:
+        path: Final name; its folder must exist.
+        data: All of its bytes.
+        durable: Whether the bytes must be on the disk before the name is. Without it a
+            power failure, though no killed process, can leave an empty file.
+    """
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    try:
+        with open(temporary, 'wb') as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that a killed :func:`write_whole` left in a folder."""
+    if folder.is_dir():
+        for path in folder.iterdir():
+            if _TEMPORARY.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+
+
+@contextmanager
+def exclusive(path: Path, patience: float = 10.0) -> Iterator[None]:
+    """Keep a second run out while this one works on a file or folder.
+
+    The lock goes with the process and the workers that it forked: after a SIGKILL
+    the next run waits here until the orphaned workers, too, have ended.
+
+    Args:
+        path: An existing file or folder; nothing is written to it.
+        patience: Seconds to wait for another run to end.
+
+    Raises:
+        UserError: If another run still holds it then.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows: no such lock, and no fork that would need it
+        yield
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        deadline = time.monotonic() + patience
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise UserError(
+                        f'Another run is at work on {path}; wait until it has ended, and type '
+                        'the same command again.'
+                    ) from None
+                time.sleep(0.05)
+            except OSError:  # a file system without locks: go on without
+                break
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def disk_errors_explained(folder: Path) -> Iterator[None]:
+    """Turn a full disk or a forbidden write into a sentence.
+
+    Raises:
+        UserError: If the body raised an OSError of that kind; others pass unchanged.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise UserError(
+                f'The disk that holds {folder} is full; make room and type the same command '
+                'again, it goes on where it stopped.'
+            ) from error
+        if error.errno in _FORBIDDEN:
+            raise UserError(
+                f'{error.filename or folder} cannot be written ({error.strerror}); give '
+                f'yourself the right to write in {folder}, or use another folder.'
+            ) from error
+        raise
+
+
+def readable_size(count: float) -> str:
+    """A number of bytes as people write it: ``12.3 MB``."""
+    for unit in ('bytes', 'kB', 'MB'):
+        if count < 1000:
+            return f'{count:.0f} bytes' if unit == 'bytes' else f'{count:.1f} {unit}'
+        count /= 1000
+    return f'{count:.1f} GB'

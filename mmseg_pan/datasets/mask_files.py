@@ -1,0 +1,72 @@
+"""Masks as PNGs with VOC's colour map."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from mmseg_pan.errors import UserError
+
+
+def voc_palette() -> bytes:
+    """VOC's colour map: 256 RGB triples; the bits of an id, spread over the three."""
+    ids = np.arange(256)
+    colours = np.zeros((256, 3), np.uint8)
+    for level in range(8):
+        for channel in range(3):
+            bit = (ids >> (3 * level + channel)) & 1
+            colours[:, channel] |= (bit << (7 - level)).astype(np.uint8)
+    return colours.tobytes()
+
+
+def encode_mask(mask: np.ndarray) -> bytes:
+    """A palette PNG of ``(H, W)`` uint8 ids; the same ids give the same bytes."""
+    image = Image.fromarray(mask)
+    image.putpalette(voc_palette())
+    buffer = io.BytesIO()
+    # Level 3 takes a third of the time of 6 (the default) for 1 KB more a mask.
+    image.save(buffer, 'PNG', compress_level=3)
+    return buffer.getvalue()
+
+
+def decode_mask(data: bytes, name: str) -> np.ndarray:
+    """Ids of a mask, ``(H, W)`` uint8.
+
+    Args:
+        data: The bytes of a PNG.
+        name: What to call it in the message.
+
+    Raises:
+        UserError: If it cannot be decoded, or holds colours instead of ids.
+    """
+    try:
+        image = Image.open(io.BytesIO(data))
+        image.load()
+    except Exception as error:  # a decoder may fail in any way on a damaged file
+        raise UserError(f'{name} cannot be decoded ({error}); restore it.') from error
+    if image.mode not in ('P', 'L'):
+        raise UserError(
+            f'{name} is stored in mode {image.mode}, and a mask holds one id a pixel (mode P or '
+            'L); convert its colours to ids.'
+        )
+    return np.asarray(image)
+
+
+def is_encoded(path: Path, mask: np.ndarray) -> bool:
+    """Whether a file is a palette PNG of just this mask already."""
+    try:
+        with Image.open(path) as image:
+            palette = image.palette.getdata()[1] if image.mode == 'P' else b''
+            return palette == voc_palette() and np.array_equal(np.asarray(image), mask)
+    except Exception:  # absent or damaged: to be written
+        return False
+
+
+def illegal_ids(mask: np.ndarray, legal: frozenset[int]) -> list[int]:
+    """The ids of an integer mask that are not legal, sorted."""
+    if mask.dtype == np.uint8:
+        found = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
+    else:
+        found = np.unique(mask)
+    return [int(item) for item in found if int(item) not in legal]

@@ -1,0 +1,56 @@
+#!/usr/bin/env python
+"""VOC 2012 + SBD from the official archives, in one command.
+
+python tools/dataset_converters/voc_aug.py VOCtrainval_11-May-2012.tar benchmark.tgz
+python tools/dataset_converters/voc_aug.py data/VOCdevkit data/VOCaug --nproc 8
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from mmseg_pan.datasets.manifest import VOC_2012_AUG, Manifest
+from mmseg_pan.datasets.voc_converter import prepare_voc_aug
+from mmseg_pan.engine.cli import run_tool
+
+
+def process_count(text: str) -> int:
+    """A number of processes from the command line."""
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError('at least 1')
+    return count
+
+
+def main(argv: list[str] | None = None, manifest: Manifest = VOC_2012_AUG) -> None:
+    """Read the command line and convert."""
+    parser = argparse.ArgumentParser(description='Make VOC 2012 + SBD ready for training')
+    parser.add_argument(
+        'devkit', help=f'{manifest.voc.name}, or the folder VOCdevkit or VOC2012 it unpacks to'
+    )
+    parser.add_argument(
+        'aug',
+        help=f'{manifest.sbd.name}, the folder it unpacks to, or a ready SegmentationClassAug '
+        '(folder or zip)',
+    )
+    parser.add_argument(
+        '-o',
+        '--out_dir',
+        '--out-dir',
+        help='where the masks go (default: VOC2012/SegmentationClassAug); the lists always go '
+        'into VOC2012/ImageSets/Segmentation',
+    )
+    parser.add_argument('--nproc', type=process_count, help='worker processes (default: all cores)')
+    parser.add_argument(
+        '--dry-run', action='store_true', help='check, say what would be done, write nothing'
+    )
+    args = parser.parse_args(argv)
+    prepare_voc_aug(
+        args.devkit, args.aug, args.out_dir, args.nproc, args.dry_run, manifest=manifest
+    )
+
+
+if __name__ == '__main__':
+    run_tool(main)
