@@ -117,7 +117,8 @@ def _opened_tar(path: Path) -> Iterator[tarfile.TarFile]:
     except (tarfile.TarError, EOFError, zlib.error, ValueError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f'{path} is truncated or damaged ({error}); {_AGAIN}.') from error
+        first = str(error).splitlines()[0]  # the others tell of formats that it is not
+        raise UserError(f'{path} is truncated or damaged ({first}); {_AGAIN}.') from error
     except OSError as error:  # gzip reports its damage as an OSError without a number
         if error.errno is not None:
             raise

@@ -3,6 +3,7 @@
 import functools
 import os
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
@@ -57,9 +58,9 @@ class SBDFolder:
         path = self.root / 'cls' / f'{name}.mat'
         try:
             content = loadmat(path, variable_names=['GTcls'])
-        except OSError:
-            raise
         except Exception as error:  # scipy fails in many ways on a damaged file
+            if isinstance(error, OSError) and error.errno is not None:
+                raise
             raise UserError(
                 f'{path} cannot be read as a .mat file ({error}); unpack benchmark.tgz again.'
             ) from error
@@ -145,7 +146,7 @@ class MaskZip:
         try:
             archive = _opened_zip(self.path, os.getpid(), self.path.stat().st_mtime_ns)
             data = archive.read(self.entries[name])
-        except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
             raise UserError(
                 f'{shown} cannot be unpacked ({error}); download the zip again.'
             ) from error

@@ -17,7 +17,6 @@ from mini_voc import (
     TRAIN,
     VAL,
     MiniVOC,
-    make_mini_voc,
     mask_of,
     snapshot,
     write_lists,
@@ -25,28 +24,12 @@ from mini_voc import (
 )
 from PIL import Image
 
+from mmseg_pan.datasets.files import exclusive
 from mmseg_pan.datasets.mask_files import voc_palette
 from mmseg_pan.datasets.voc_converter import prepare_voc_aug
 from mmseg_pan.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(scope='module')
-def original(tmp_path_factory) -> MiniVOC:
-    return make_mini_voc(tmp_path_factory.mktemp('mini'))
-
-
-@pytest.fixture
-def mini(original, tmp_path) -> MiniVOC:
-    """A fresh copy, for a test to convert or to damage."""
-    home = tmp_path / 'home'
-    shutil.copytree(original.home, home)
-    parts = {
-        name: home / getattr(original, name).relative_to(original.home)
-        for name in ('devkit', 'sbd', 'voc_tar', 'sbd_tgz', 'ready', 'ready_zip')
-    }
-    return MiniVOC(home, original.manifest, **parts)
 
 
 def convert(mini: MiniVOC, devkit=None, aug=None, **kwargs) -> list[str]:
@@ -117,7 +100,7 @@ def test_every_form_of_voc_gives_the_same(mini, devkit):
 
 
 @pytest.mark.parametrize('form', ['tgz', 'release', 'dataset', 'ready', 'ready parent', 'zip'])
-def test_every_form_of_the_additional_masks_gives_the_same(mini, original, tmp_path, form):
+def test_every_form_of_the_additional_masks_gives_the_same(mini, form):
     convert(mini)
     expected = result_of(mini)
     shutil.rmtree(mini.voc / 'SegmentationClassAug')
@@ -235,19 +218,23 @@ def test_output_does_not_depend_on_the_hash_seed(mini, tmp_path):
         f'tool = runpy.run_path({str(ROOT / "tools/dataset_converters/voc_aug.py")!r})\n'
         f'tool["run_tool"](lambda: tool["main"](sys.argv[1:], {mini.manifest!r}))\n'
     )
-    results = []
+    runs = []
     for seed in ('1', '2'):
-        only_archives(mini)
-        done = subprocess.run(
-            [sys.executable, script, mini.voc_tar, mini.sbd_tgz, '--nproc', '2'],
-            env={**os.environ, 'PYTHONHASHSEED': seed, 'PYTHONPATH': str(ROOT)},
-            capture_output=True,
-            text=True,
+        home = tmp_path / seed
+        home.mkdir()
+        archives = [shutil.copy(path, home) for path in (mini.voc_tar, mini.sbd_tgz)]
+        environment = {**os.environ, 'PYTHONHASHSEED': seed, 'PYTHONPATH': str(ROOT)}
+        command = [sys.executable, script, *archives, '--nproc', '2']
+        runs.append(
+            subprocess.Popen(
+                command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
         )
-        assert done.returncode == 0, done.stderr
-        assert 'train 4, val 3, trainaug 44, aug 40' in done.stdout
-        results.append(snapshot(mini.home))
-    assert results[0] == results[1]
+    for run in runs:
+        output, errors = run.communicate()
+        assert run.returncode == 0, errors
+        assert 'train 4, val 3, trainaug 44, aug 40' in output
+    assert snapshot(tmp_path / '1') == snapshot(tmp_path / '2')
 
 
 def test_lists_that_are_not_the_official_ones_are_refused(mini):
@@ -310,10 +297,10 @@ def test_colour_coded_ready_masks_are_refused(mini):
         convert(mini, aug=mini.ready)
 
 
-def test_second_run_at_the_same_time_is_kept_out(mini, monkeypatch):
-    from mmseg_pan.datasets import files
-
-    with files.exclusive(mini.devkit):
-        with pytest.raises(UserError, match='Another run is at work'):
-            with files.exclusive(mini.devkit, patience=0):
-                pass
+def test_second_run_at_the_same_time_is_kept_out(mini):
+    with (
+        exclusive(mini.devkit),
+        pytest.raises(UserError, match='Another run is at work'),
+        exclusive(mini.devkit, patience=0),
+    ):
+        pass
