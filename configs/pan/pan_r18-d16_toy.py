@@ -1,4 +1,4 @@
-# PAN on a half-width ResNet-18 from scratch: minutes on two CPU cores.
+# PAN on a quarter-width ResNet-18 from scratch: minutes on two CPU cores.
 _base_ = [
     '../_base_/models/pan_r50-d16.py',
     '../_base_/datasets/toy.py',
@@ -7,8 +7,8 @@ _base_ = [
 ]
 model = dict(
     data_preprocessor=dict(size=(128, 128)),
-    backbone=dict(depth=18, base_channels=32, stem_channels=32, init_cfg=None),
+    backbone=dict(depth=18, base_channels=16, stem_channels=16, init_cfg=None),
     decode_head=dict(
-        in_channels=(32, 64, 128, 256), channels=64, pyramid_channels=32, num_classes=7
+        in_channels=(16, 32, 64, 128), channels=32, pyramid_channels=16, num_classes=7
     ),
 )

@@ -1,9 +1,9 @@
 """The toy data set: shapes that neither colour nor one scale can tell apart.
 
-Six shapes, from 4 to 44 pixels in radius, on textured backgrounds. Object and background
-draw colour and texture from the same distribution and objects hide each other, so only
-outlines tell the classes apart: small objects need fine resolution, large ones need
-context, which is what PAN claims to bring together.
+Six shapes, from 5 to 44 pixels in radius, on textured, greyish backgrounds. All classes
+draw from the same colours and objects hide each other, so only outlines tell the classes
+apart: small objects need fine resolution, large ones need context, which is what PAN
+claims to bring together.
 """
 
 import json
@@ -71,14 +71,14 @@ def draw_sample(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.nda
         Image (size, size, 3) and mask (size, size), both uint8; mask ids are 0 for
         background, 1 to 6 for the shapes, 255 for the pixel-wide border around them.
     """
-    image = _texture(rng, size)
+    image = _texture(rng, size, saturation=0.2)
     mask = np.zeros((size, size), np.uint8)
     # Large objects first, so that they do not swallow the small ones.
-    radii = np.sort(np.exp(rng.uniform(np.log(4), np.log(0.34 * size), rng.integers(4, 9))))
+    radii = np.sort(np.exp(rng.uniform(np.log(5), np.log(0.34 * size), rng.integers(3, 8))))
     for radius in radii[::-1]:
         label = int(rng.integers(1, len(SHAPES) + 1))
         inside = _object(rng, list(SHAPES)[label - 1], radius, size)
-        image[inside] = _texture(rng, size)[inside]
+        image[inside] = _texture(rng, size, saturation=1.0)[inside]
         border = cv2.dilate(inside.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(bool)
         mask[border] = IGNORE
         mask[inside] = label
@@ -88,7 +88,7 @@ def draw_sample(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.nda
 
 def _object(rng: np.random.Generator, name: str, radius: float, size: int) -> np.ndarray:
     """Boolean (size, size) map of one shape, its centre inside the image."""
-    angle = rng.uniform(0, 2 * np.pi)
+    angle = rng.uniform(-0.25, 0.25)  # radians: upright, as most things in photographs are
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     centre = rng.uniform(0.05 * size, 0.95 * size, 2)
     canvas = np.zeros((size, size), np.uint8)
@@ -99,17 +99,18 @@ def _object(rng: np.random.Generator, name: str, radius: float, size: int) -> np
     return canvas.astype(bool)
 
 
-def _texture(rng: np.random.Generator, size: int) -> np.ndarray:
-    """Float (size, size, 3) image: two random colours mixed by smooth noise."""
-    cells = int(rng.integers(2, 13))
+def _texture(rng: np.random.Generator, size: int, saturation: float) -> np.ndarray:
+    """Float (size, size, 3) image: smooth light and dark of one hue."""
+    cells = int(rng.integers(2, 17))
     noise = cv2.resize(rng.random((cells, cells)), (size, size), interpolation=cv2.INTER_CUBIC)
-    first, second = rng.uniform(0, 255, (2, 3))
-    second = first + 0.35 * (second - first)  # contrast within less than contrast between
-    return first + np.clip(noise, 0, 1)[..., None] * (second - first)
+    # A hue is one weight for each channel; the strongest is 1, the weakest 1 - saturation.
+    weights = rng.permutation([1.0, 1 - saturation * rng.random(), 1 - saturation])
+    brightness = rng.uniform(110, 190) + 60 * np.clip(noise, 0, 1)
+    return brightness[..., None] * weights
 
 
 def make_toy_shapes(
-    root: str | Path, train: int = 600, val: int = 100, size: int = 128, seed: int = 0
+    root: str | Path, train: int = 1000, val: int = 100, size: int = 128, seed: int = 0
 ) -> bool:
     """Write the toy set in VOC's layout; the same arguments give the same images.
 

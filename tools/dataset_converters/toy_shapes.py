@@ -18,7 +18,7 @@ def main() -> None:
     """Make the toy set, or say that it is there."""
     parser = argparse.ArgumentParser(description='Make the toy data set')
     parser.add_argument('root', nargs='?', default='data/toy_shapes', help='folder to make')
-    parser.add_argument('--train', type=int, default=600, help='training images')
+    parser.add_argument('--train', type=int, default=1000, help='training images')
     parser.add_argument('--val', type=int, default=100, help='validation images')
     parser.add_argument('--size', type=int, default=128, help='side in pixels')
     parser.add_argument('--seed', type=int, default=0)

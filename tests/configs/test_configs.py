@@ -1,0 +1,150 @@
+"""Every config: that it is there, that it builds, and that it says what it should."""
+
+import pytest
+import torch
+from conftest import ROOT
+from mmengine.config import Config
+from mmseg.registry import MODELS
+
+from mmseg_pan.evaluation.complexity import count_cost
+
+CONFIGS = sorted(p for p in (ROOT / 'configs').rglob('*.py') if '_base_' not in p.parts)
+NAMES = {p.name: p for p in CONFIGS}
+BACKBONES = ('r101', 'r50', 'r18', 'mobilenet-v2')
+
+
+def load(name):
+    return Config.fromfile(NAMES[name])
+
+
+def test_the_configs_that_the_card_promises_are_there():
+    promised = {'pan_r101-d16_dense256_voc.py', 'pan_r101-d16_separable256_voc.py'}
+    for head in ('pan', 'fcn'):
+        promised |= {
+            f'{head}_r18-d16_toy.py',
+            f'{head}_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256.py',
+        }
+        for backbone in BACKBONES:
+            promised.add(f'{head}_{backbone}-d16_voc.py')
+            for iterations in ('20k', '40k'):
+                promised.add(f'{head}_{backbone}-d16_4xb4-{iterations}_voc12aug-512x512.py')
+    assert len(promised) == 30
+    assert promised == set(NAMES)
+
+
+def test_no_config_inherits_from_an_installed_package():
+    for path in (ROOT / 'configs').rglob('*.py'):
+        assert '::' not in path.read_text(), path
+
+
+@pytest.mark.parametrize('name', sorted(NAMES))
+def test_builds_and_segments_an_odd_image(name):
+    cfg = load(name)
+    model = MODELS.build(cfg.model).eval()
+    head = model.decode_head
+    with torch.no_grad():
+        logits = model(torch.rand(1, 3, 33, 47), mode='tensor')
+    assert logits.shape[:2] == (1, head.num_classes)
+    # The preprocessor pads to what the pipeline crops.
+    size = cfg.model.data_preprocessor.size
+    crops = [t.crop_size for t in cfg.train_pipeline if t.type == 'RandomCrop']
+    assert all(tuple(crop) == tuple(size) for crop in crops)
+    assert cfg.auto_scale_lr.base_batch_size in (8, 16)
+    assert not cfg.auto_scale_lr.enable
+    assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters
+
+
+@pytest.mark.parametrize('name', [n for n in NAMES if 'toy' not in n])
+def test_backbone_has_output_stride_16(name):
+    backbone = MODELS.build(load(name).model.backbone)
+    sizes = [tuple(x.shape[2:]) for x in backbone(torch.rand(2, 3, 64, 128))]
+    assert sizes == [(16, 32), (8, 16), (4, 8), (4, 8)]
+
+
+def test_dilation_starts_with_the_second_block_of_the_last_stage():
+    backbone = MODELS.build(load('pan_r101-d16_voc.py').model.backbone)
+    rates = [block.conv2.dilation[0] for block in backbone.layer4]
+    assert rates == [1, 2, 2]
+    assert all(block.conv2.dilation == (1, 1) for block in backbone.layer3)
+
+
+@pytest.mark.parametrize('backbone', BACKBONES)
+@pytest.mark.parametrize('head', ['pan', 'fcn'])
+def test_short_name_is_the_papers_recipe(head, backbone):
+    cfg = load(f'{head}_{backbone}-d16_voc.py')
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr, optimizer.momentum) == ('SGD', 4e-3, 0.9)
+    assert optimizer.weight_decay == 1e-4
+    (poly,) = cfg.param_scheduler
+    assert (poly.type, poly.power, poly.by_epoch) == ('PolyLR', 0.9, False)
+    assert cfg.train_dataloader.batch_size == 16
+    assert cfg.train_cfg.max_iters == 40000
+    assert 'auxiliary_head' not in cfg.model
+    for dataset in cfg.train_dataloader.dataset.datasets:
+        steps = [t.type for t in dataset.pipeline]
+        assert 'PhotoMetricDistortion' not in steps
+        assert {'RandomResize', 'RandomFlip', 'RandomCrop'} <= set(steps)
+
+
+@pytest.mark.parametrize('backbone', BACKBONES)
+@pytest.mark.parametrize('head', ['pan', 'fcn'])
+@pytest.mark.parametrize(('name', 'iterations'), [('20k', 20000), ('40k', 40000)])
+def test_long_name_is_the_zoos_recipe(head, backbone, name, iterations):
+    cfg = load(f'{head}_{backbone}-d16_4xb4-{name}_voc12aug-512x512.py')
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.lr, optimizer.weight_decay) == (0.01, 5e-4)
+    assert cfg.param_scheduler[0].eta_min == 1e-4
+    assert cfg.train_cfg.max_iters == iterations
+    assert cfg.train_dataloader.batch_size == 4
+    assert cfg.model.auxiliary_head.type == 'FCNHead'
+    assert cfg.model.auxiliary_head.loss_decode.loss_weight == 0.4
+    for dataset in cfg.train_dataloader.dataset.datasets:
+        assert 'PhotoMetricDistortion' in [t.type for t in dataset.pipeline]
+
+
+def test_small_configs_train_and_test_at_256():
+    for head in ('pan', 'fcn'):
+        cfg = load(f'{head}_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256.py')
+        assert tuple(cfg.model.data_preprocessor.size) == (256, 256)
+        pipelines = [d.pipeline for d in cfg.train_dataloader.dataset.datasets]
+        pipelines.append(cfg.test_dataloader.dataset.pipeline)
+        for pipeline in pipelines:
+            scales = [tuple(t.scale) for t in pipeline if 'scale' in t]
+            assert scales == [(1024, 256)]
+
+
+def test_pan_and_its_baseline_differ_in_the_head_alone():
+    names = [n for n in NAMES if n.startswith('pan') and n.replace('pan', 'fcn', 1) in NAMES]
+    assert len(names) == 14
+    for name in names:
+        pan, fcn = load(name), load(name.replace('pan', 'fcn', 1))
+        for cfg in (pan, fcn):
+            cfg.model.pop('decode_head')
+        assert pan.to_dict() == fcn.to_dict(), name
+
+
+def test_data_root_comes_from_the_environment(monkeypatch):
+    monkeypatch.delenv('VOC_ROOT', raising=False)
+    assert load('pan_r18-d16_voc.py').data_root == 'data/VOCdevkit/VOC2012'
+    monkeypatch.setenv('VOC_ROOT', '/somewhere')
+    cfg = load('pan_r18-d16_voc.py')
+    assert cfg.val_dataloader.dataset.data_root == '/somewhere'
+
+
+def test_shipped_decoder_costs_at_most_a_quarter_of_its_backbone():
+    costs = {
+        name: count_cost(load(f'pan_r101-d16{name}_voc.py').model, 512, 512)
+        for name in ('', '_dense256', '_separable256')
+    }
+    share = {
+        k: c['decode_head'].multiply_adds / c['backbone'].multiply_adds for k, c in costs.items()
+    }
+    assert share[''] == pytest.approx(0.197, abs=0.001)
+    assert share['_dense256'] == pytest.approx(0.474, abs=0.001)
+    assert share['_separable256'] == pytest.approx(0.052, abs=0.001)
+
+
+def test_cost_of_a_head_counted_by_hand():
+    # FCN: 3x3 from 512 to 512 twice, 3x3 over the concatenation, 1x1 classifier, on 32x32.
+    cost = count_cost(load('fcn_r18-d16_voc.py').model, 512, 512)['decode_head']
+    assert cost.multiply_adds == 32 * 32 * (9 * (512 * 512 * 2 + 1024 * 512) + 512 * 21)

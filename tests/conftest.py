@@ -1,0 +1,61 @@
+"""What all tests share."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+
+import mmseg_pan  # noqa: F401  registers everything
+from mmseg_pan.datasets.toy import make_toy_shapes
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _scope_and_seed():
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def toy_root(tmp_path_factory) -> Path:
+    """A toy set small enough to train on within seconds."""
+    root = tmp_path_factory.mktemp('data') / 'toy_shapes'
+    make_toy_shapes(root, train=16, val=4, size=64)
+    return root
+
+
+@pytest.fixture(scope='session')
+def voc_root() -> Path:
+    """Real VOC photographs, where the environment names them."""
+    root = os.environ.get('VOC_ROOT')
+    if not root:
+        pytest.skip('VOC_ROOT is not set: no real photographs here')
+    return Path(root)
+
+
+@pytest.fixture
+def run_tool(toy_root, tmp_path):
+    """Run a tool as a user would: in another folder, by its path."""
+
+    def run(tool: str, *args, check: bool = True, **env) -> subprocess.CompletedProcess:
+        command = [sys.executable, '-W', 'ignore', str(ROOT / 'tools' / tool), *map(str, args)]
+        environment = {
+            **os.environ,
+            'TOY_ROOT': str(toy_root),
+            'OMP_NUM_THREADS': '1',  # two processes on two cores
+            'PYTHONPATH': '',  # not installed: the tool must find its package itself
+            **env,
+        }
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=tmp_path, env=environment
+        )
+        if check:
+            assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+        return done
+
+    return run
