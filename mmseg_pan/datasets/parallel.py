@@ -1,5 +1,6 @@
 """One function over many files, on all cores, with a progress bar."""
 
+import argparse
 import multiprocessing
 import os
 import signal
@@ -30,6 +31,13 @@ def available_cores() -> int:
     if hasattr(os, 'sched_getaffinity'):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def process_count(text: str) -> int:
+    """A number of processes from a command line, for argparse."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is not a number of processes, 1 or more')
+    return int(text)
 
 
 def progress_bar() -> Progress:

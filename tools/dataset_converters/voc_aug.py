@@ -12,16 +12,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mmseg_pan.datasets.manifest import VOC_2012_AUG, Manifest
+from mmseg_pan.datasets.parallel import process_count
 from mmseg_pan.datasets.voc_converter import prepare_voc_aug
 from mmseg_pan.engine.cli import run_tool
-
-
-def process_count(text: str) -> int:
-    """A number of processes from the command line."""
-    count = int(text)
-    if count < 1:
-        raise argparse.ArgumentTypeError('at least 1')
-    return count
 
 
 def main(argv: list[str] | None = None, manifest: Manifest = VOC_2012_AUG) -> None:

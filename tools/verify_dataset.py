@@ -1,0 +1,53 @@
+#!/usr/bin/env python
+"""Find what is wrong with a data set before a training does.
+
+python tools/verify_dataset.py configs/pan/pan_r101-d16_voc.py
+python tools/verify_dataset.py data/VOCdevkit/VOC2012 --json faults.json --plot classes.png
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mmseg_pan.datasets.files import disk_errors_explained
+from mmseg_pan.datasets.parallel import process_count
+from mmseg_pan.datasets.verification import verify
+from mmseg_pan.datasets.verification_report import (
+    fault_table,
+    frequency_table,
+    summary,
+    write_json,
+    write_plot,
+)
+from mmseg_pan.engine.cli import run_tool
+
+
+def main() -> int:
+    """Read the command line, verify, print; 1 where training would break or be biased."""
+    parser = argparse.ArgumentParser(
+        description='Inspect every image and mask of a data set. Exit code 1: something would '
+        'break or bias a training.'
+    )
+    parser.add_argument('target', metavar='CONFIG|ROOT', help='config file, or VOCdevkit/VOC2012')
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write all findings there')
+    parser.add_argument(
+        '--plot', type=Path, metavar='FILE', help='draw the class frequencies there (png, pdf, svg)'
+    )
+    parser.add_argument('--nproc', type=process_count, help='worker processes (default: all cores)')
+    args = parser.parse_args()
+    result = verify(args.target, args.nproc)
+    print(frequency_table(result))
+    if result.faults:
+        print(fault_table(result))
+    print(summary(result))
+    for path, write in ((args.json, write_json), (args.plot, write_plot)):
+        if path:
+            with disk_errors_explained(path.parent):
+                write(result, path)
+    return 1 if result.harmful else 0
+
+
+if __name__ == '__main__':
+    run_tool(main)
