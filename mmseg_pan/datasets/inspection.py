@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from mmseg.datasets import BaseSegDataset
 from PIL import Image
 
 from .mask_files import illegal_ids
@@ -63,6 +64,28 @@ class MaskRules:
 
     legal: frozenset[int]
     ignored: frozenset[int]
+
+
+def mask_rules(dataset: BaseSegDataset) -> tuple[MaskRules, list[int]]:
+    """Legal and ignored ids as stored in the files, and the id that each becomes.
+
+    Args:
+        dataset: A data set with classes; it need not have read its list yet.
+
+    Returns:
+        The rules, and 256 ids: what the loader makes of each.
+    """
+    ignore = dataset.ignore_index
+    new_ids = list(range(256))
+    if dataset.reduce_zero_label:
+        new_ids = [ignore, *range(254), ignore]
+    if dataset.label_map:
+        stored = sorted(dataset.label_map)
+        new_ids = [dataset.label_map.get(item, item) for item in new_ids]
+    else:
+        stored = [item for item in range(256) if new_ids[item] < len(dataset.metainfo['classes'])]
+    ignored = frozenset((ignore, *(item for item in range(256) if new_ids[item] == ignore)))
+    return MaskRules(ignored.union(stored), ignored), new_ids
 
 
 @dataclass

@@ -12,7 +12,7 @@ from mmseg.registry import DATASETS
 
 from mmseg_pan.errors import UserError
 
-from .inspection import Fault, MaskRules, shortened
+from .inspection import Fault, MaskRules, mask_rules, shortened
 from .mask_sources import read_lines
 
 _IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
@@ -80,9 +80,10 @@ def _of_folder(folder: Path) -> Iterator[tuple[str, dict]]:
             f'{folder} holds no ImageSets/Segmentation/train.txt, as VOC2012 does; for data in '
             'another layout give the config that trains on it.'
         )
-    for name in ('train', 'aug', 'val'):
+    joined = not (lists / 'aug.txt').is_file() and (lists / 'trainaug.txt').is_file()
+    for name in ('trainaug', 'val') if joined else ('train', 'aug', 'val'):
         if (lists / f'{name}.txt').is_file():
-            masks = 'SegmentationClassAug' if name == 'aug' else 'SegmentationClass'
+            masks = 'SegmentationClassAug' if 'aug' in name else 'SegmentationClass'
             yield (
                 'val' if name == 'val' else 'train',
                 dict(
@@ -150,7 +151,7 @@ def _read_split(role: str, config: dict) -> Split:
         )
         for name in names
     ]
-    return Split(role, source, pairs, tuple(classes), *_rules(dataset, len(classes)), faults)
+    return Split(role, source, pairs, tuple(classes), *mask_rules(dataset), faults)
 
 
 def _check_names(source: str, faults: list[Fault]) -> list[str]:
@@ -179,21 +180,6 @@ def _check_names(source: str, faults: list[Fault]) -> list[str]:
         if count > 1:
             faults.append(Fault('duplicate id', source, f'{name} stands there {count} times'))
     return list(dict.fromkeys(names))
-
-
-def _rules(dataset: BaseSegDataset, num_classes: int) -> tuple[MaskRules, list[int]]:
-    """Legal and ignored ids as stored, and the id that each becomes."""
-    ignore = dataset.ignore_index
-    new_ids = list(range(256))
-    if dataset.reduce_zero_label:
-        new_ids = [ignore, *range(254), ignore]
-    if dataset.label_map:
-        stored = sorted(dataset.label_map)
-        new_ids = [dataset.label_map.get(item, item) for item in new_ids]
-    else:
-        stored = [item for item in range(256) if new_ids[item] < num_classes]
-    ignored = frozenset((ignore, *(item for item in range(256) if new_ids[item] == ignore)))
-    return MaskRules(ignored.union(stored), ignored), new_ids
 
 
 def faults_between(splits: list[Split]) -> Iterator[Fault]:

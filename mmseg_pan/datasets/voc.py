@@ -10,7 +10,8 @@ from .checked import CheckedSegDataset
 class VOCAugDataset(CheckedSegDataset):
     """VOC 2012 + SBD: 21 classes, 255 for the border and unlabelled pixels.
 
-    MMSeg already registers ``PascalVOCDataset``; classes and palette are its own.
+    MMSeg already registers ``PascalVOCDataset``; classes and palette are its own. What
+    it is, and where it comes from, stands in ``docs/data.md``.
     """
 
     METAINFO = PascalVOCDataset.METAINFO

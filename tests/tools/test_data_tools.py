@@ -1,0 +1,91 @@
+"""The data tools as a user types them: exit codes, and sentences instead of tracebacks."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mini_voc import MiniVOC, make_mini_voc
+from PIL import Image
+
+CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
+TOY = CONFIGS / 'pan' / 'pan_r18-d16_toy.py'
+
+
+@pytest.fixture(scope='module')
+def mini(tmp_path_factory) -> MiniVOC:
+    return make_mini_voc(tmp_path_factory.mktemp('mini'))
+
+
+def assert_one_sentence(done, *words: str) -> None:
+    assert done.returncode == 2
+    errors = [line for line in done.stderr.splitlines() if line.startswith('error: ')]
+    assert len(errors) == 1
+    for word in words:
+        assert word in errors[0]
+    assert 'Traceback' not in done.stderr
+
+
+def test_converter_knows_the_official_numbers(run_tool, mini):
+    """The built-in manifest is in force: the miniature is refused with what is expected."""
+    done = run_tool('dataset_converters/voc_aug.py', mini.devkit, mini.sbd, check=False)
+    assert_one_sentence(done, 'train.txt gives 4 ids', 'the official one has 1,464')
+    assert not (mini.voc / 'SegmentationClassAug').exists()
+    done = run_tool('dataset_converters/voc_aug.py', mini.devkit, 'nothing.zip', check=False)
+    assert_one_sentence(done, 'nothing.zip is not there', 'benchmark.tgz')
+
+
+def test_converter_refuses_an_archive_with_another_checksum(run_tool, mini, tmp_path):
+    archive = shutil.copy(mini.voc_tar, tmp_path)
+    done = run_tool(
+        'dataset_converters/voc_aug.py', archive, mini.sbd, '--nproc', 1, '--dry-run', check=False
+    )
+    assert_one_sentence(done, 'has the MD5', '6cd6e144f989b92b3379bac3b3de84fd')
+    assert not (tmp_path / 'VOCdevkit').exists()
+
+
+def test_verifier_exit_codes_json_and_plot(run_tool, mini, tmp_path):
+    found, plot = tmp_path / 'found.json', tmp_path / 'classes.svg'
+    done = run_tool('verify_dataset.py', mini.devkit, '--json', found, '--plot', plot)
+    assert 'Found nothing wrong.' in done.stdout
+    assert '| aeroplane ' in done.stdout
+    assert json.loads(found.read_text())['harmful'] is False
+    assert b'<svg' in plot.read_bytes()
+
+    broken = tmp_path / 'VOCdevkit'
+    shutil.copytree(mini.devkit, broken)
+    image = broken / 'VOC2012' / 'JPEGImages' / '2007_000039.jpg'
+    image.write_bytes(image.read_bytes()[:-2])
+    done = run_tool('verify_dataset.py', broken, '--json', found, check=False)
+    assert done.returncode == 1
+    assert 'Found: 1 x truncated' in done.stdout
+    assert json.loads(found.read_text())['faults'][0]['file'] == str(image)
+
+    done = run_tool('verify_dataset.py', tmp_path / 'nowhere', check=False)
+    assert_one_sentence(done, 'nowhere is not there; give a config')
+
+
+def test_browse_writes_what_the_network_sees(run_tool, tmp_path):
+    out = tmp_path / 'pictures'
+    run_tool('analysis_tools/browse_dataset.py', TOY, '--output-dir', out, '--number', 3)
+    pictures = sorted(out.iterdir())
+    assert len(pictures) == 3
+    for path in pictures:
+        with Image.open(path) as image:
+            picture = np.asarray(image)
+        # 128x128 image and mask, a gap, and the legend below.
+        assert picture.shape[1] == 2 * 128 + 6
+        assert picture[:64, :64].std() > 1  # not padding
+    done = run_tool('analysis_tools/browse_dataset.py', 'no.py', check=False)
+    assert_one_sentence(done, 'no.py is not there')
+
+
+def test_training_on_a_foreign_id_ends_in_one_sentence(run_tool, toy_root, tmp_path):
+    """Through the tool, a worker process and torch's own wrapping of its error."""
+    root = tmp_path / 'toy'
+    shutil.copytree(toy_root, root)
+    for mask in (root / 'SegmentationClass').iterdir():
+        Image.fromarray(np.full((64, 64), 99, np.uint8)).save(mask)
+    done = run_tool('train.py', TOY, check=False, TOY_ROOT=str(root))
+    assert_one_sentence(done, 'illegal ids, ids 99, legal are 0-6 and 255 (ignored)')
