@@ -3,9 +3,16 @@
 Importing this package registers its heads, datasets and hooks with MMSegmentation.
 """
 
+import contextlib
+import io
+
 from ._stack import check_stack
 
 check_stack()
+
+# OneDL's mmseg prints twice that an optional import of its own failed.
+with contextlib.redirect_stdout(io.StringIO()):
+    import mmseg.datasets  # noqa: F401
 
 from . import datasets, engine, models  # noqa: E402
 from .errors import UserError  # noqa: E402

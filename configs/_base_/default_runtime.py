@@ -1,5 +1,7 @@
 default_scope = 'mmseg'
 custom_imports = dict(imports=['mmseg_pan'], allow_failed_imports=False)
+# Checkpoints that torch loads without running code from them.
+custom_hooks = [dict(type='SafeCheckpointHook')]
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),

@@ -1,6 +1,6 @@
 """The toy data set: shapes that neither colour nor one scale can tell apart.
 
-Six shapes, from 5 to 44 pixels in radius, on textured, greyish backgrounds. All classes
+Six shapes, from 4 to 32 pixels in radius, on textured, greyish backgrounds. All classes
 draw from the same colours and objects hide each other, so only outlines tell the classes
 apart: small objects need fine resolution, large ones need context, which is what PAN
 claims to bring together.
@@ -74,7 +74,7 @@ def draw_sample(rng: np.random.Generator, size: int) -> tuple[np.ndarray, np.nda
     image = _texture(rng, size, saturation=0.2)
     mask = np.zeros((size, size), np.uint8)
     # Large objects first, so that they do not swallow the small ones.
-    radii = np.sort(np.exp(rng.uniform(np.log(5), np.log(0.34 * size), rng.integers(3, 8))))
+    radii = np.sort(np.exp(rng.uniform(np.log(4), np.log(0.25 * size), rng.integers(5, 11))))
     for radius in radii[::-1]:
         label = int(rng.integers(1, len(SHAPES) + 1))
         inside = _object(rng, list(SHAPES)[label - 1], radius, size)

@@ -226,5 +226,11 @@ def set_tta(cfg: Config) -> None:
 
 
 def build_runner(cfg: Config) -> Runner:
-    """Build mmengine's Runner, or the config's own ``runner_type``."""
+    """Build mmengine's Runner, or the config's own ``runner_type``.
+
+    Checkpoints are written in the safe form whatever the config says of hooks.
+    """
+    hooks = cfg.setdefault('custom_hooks', [])
+    if not any(hook['type'] == 'SafeCheckpointHook' for hook in hooks):
+        hooks.append(dict(type='SafeCheckpointHook'))
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

@@ -1,8 +1,6 @@
 # For the toy shapes, from scratch on a CPU.
 _base_ = './schedule_40k.py'
-optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='AdamW', lr=3e-3, weight_decay=1e-2)
-)
+optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=3e-3, weight_decay=1e-2))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, begin=0, end=50, by_epoch=False),
     dict(type='PolyLR', eta_min=1e-5, power=0.9, begin=50, end=1500, by_epoch=False),

@@ -1,0 +1,219 @@
+import argparse
+
+import pytest
+import torch
+from mmengine.config import Config, ConfigDict
+
+from conftest import ROOT
+from mmseg_pan import UserError
+from mmseg_pan.engine import cli, launch
+
+TOY = str(ROOT / 'configs/pan/pan_r18-d16_toy.py')
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    cfg = Config(
+        dict(
+            work_dir=str(tmp_path),
+            optim_wrapper=dict(type='OptimWrapper'),
+            default_hooks=dict(checkpoint=dict(type='CheckpointHook', save_best='mIoU')),
+        ),
+    )
+    object.__setattr__(cfg, '_filename', 'some_config.py')
+    return cfg
+
+
+def touch(tmp_path, *names):
+    for name in names:
+        (tmp_path / name).write_bytes(b'')
+
+
+def test_newest_checkpoint_is_the_highest_iteration(tmp_path):
+    touch(tmp_path, 'iter_9.pth', 'iter_10.pth', 'best_mIoU_iter_99.pth', 'iter_200.pth.tmp')
+    assert launch.newest_checkpoint(tmp_path).name == 'iter_10.pth'
+    assert launch.newest_checkpoint(tmp_path / 'no') is None
+
+
+def test_resume_left_out(cfg, tmp_path):
+    touch(tmp_path, 'iter_4.pth')
+    assert launch.set_resume(cfg, None) == 'Starts from iteration 0.'
+    assert cfg.resume is False
+
+
+def test_resume_newest(cfg, tmp_path):
+    touch(tmp_path, 'iter_4.pth')
+    assert launch.set_resume(cfg, 'newest') == f'Resumes {tmp_path / "iter_4.pth"}.'
+    assert (cfg.resume, cfg.load_from) == (True, str(tmp_path / 'iter_4.pth'))
+
+
+def test_resume_newest_without_one(cfg, tmp_path):
+    with pytest.raises(UserError, match=r'no checkpoint in .* to resume; .*"--resume auto"'):
+        launch.set_resume(cfg, 'newest')
+
+
+def test_resume_auto_says_which(cfg, tmp_path):
+    assert 'no checkpoint' in launch.set_resume(cfg, 'auto')
+    assert cfg.resume is False
+    touch(tmp_path, 'iter_4.pth')
+    assert 'Resumes' in launch.set_resume(cfg, 'auto')
+    assert cfg.resume is True
+
+
+def test_resume_from_a_path(cfg, tmp_path):
+    touch(tmp_path, 'mine.pth', 'iter_4.pth')
+    launch.set_resume(cfg, str(tmp_path / 'mine.pth'))
+    assert cfg.load_from == str(tmp_path / 'mine.pth')
+    with pytest.raises(UserError, match=r'no\.pth to resume is not there'):
+        launch.set_resume(cfg, str(tmp_path / 'no.pth'))
+
+
+@pytest.mark.parametrize(
+    ('line', 'expected'),
+    [
+        ('--resume a.py', ['--resume=newest', 'a.py']),
+        ('a.py --resume', ['a.py', '--resume']),
+        ('a.py --resume auto', ['a.py', '--resume', 'auto']),
+        ('--resume auto a.py', ['--resume', 'auto', 'a.py']),
+        ('--resume x.pth a.py', ['--resume', 'x.pth', 'a.py']),
+        ('--resume --amp a.py', ['--resume', '--amp', 'a.py']),
+    ],
+)
+def test_bare_resume_does_not_swallow_the_config(line, expected):
+    assert cli.parse_resume(line.split()) == expected
+
+
+def test_auto_scale_lr_needs_a_base(cfg):
+    with pytest.raises(UserError, match=r'needs auto_scale_lr=.* some_config.py has none'):
+        launch.set_auto_scale_lr(cfg)
+    cfg.auto_scale_lr = ConfigDict(enable=False, base_batch_size=16)
+    launch.set_auto_scale_lr(cfg)
+    assert cfg.auto_scale_lr.enable
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='says what happens without a GPU')
+def test_amp_without_gpu(cfg):
+    with pytest.raises(UserError, match='--amp needs a GPU, and torch finds none'):
+        launch.set_amp(cfg)
+
+
+def test_amp_with_gpu(cfg, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    launch.set_amp(cfg)
+    assert cfg.optim_wrapper == dict(type='AmpOptimWrapper', loss_scale='dynamic')
+    cfg.optim_wrapper.type = 'Other'
+    with pytest.raises(UserError, match='OptimWrapper, not Other'):
+        launch.set_amp(cfg)
+
+
+def test_test_time_augmentation_wraps_model_and_pipeline(cfg):
+    with pytest.raises(UserError, match='--tta needs tta_model and tta_pipeline in some_config'):
+        launch.set_tta(cfg)
+    toy = cli.load_config(TOY)
+    model = toy.model
+    launch.set_tta(toy)
+    assert (toy.model.type, toy.model.module) == ('SegTTAModel', model)
+    assert toy.test_dataloader.dataset.pipeline == toy.tta_pipeline
+    assert toy.tta_pipeline[-1].type == 'TestTimeAug'
+
+
+def test_no_validate(cfg):
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = dict(type='x')
+    launch.drop_validation(cfg)
+    assert cfg.val_cfg is cfg.val_dataloader is cfg.val_evaluator is None
+    assert 'save_best' not in cfg.default_hooks.checkpoint
+
+
+def test_synchronised_batch_norm_with_several_gpus_alone(cfg, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    launch.set_devices(cfg, 'none')
+    assert 'sync_bn' not in cfg
+    launch.set_devices(cfg, 'pytorch')
+    assert cfg.sync_bn == 'torch'
+
+
+def test_launchers_without_gpu(cfg, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.delenv('RANK', raising=False)
+    with pytest.raises(UserError, match='--launcher slurm needs GPUs'):
+        launch.set_devices(cfg, 'slurm')
+    with pytest.raises(UserError, match=r'is for torchrun; type "bash tools/dist_train.sh'):
+        launch.set_devices(cfg, 'pytorch')
+
+
+def test_pretrained_files_are_found_anywhere_in_a_model():
+    model = dict(
+        pretrained='a.pth',
+        backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='b.pth')),
+        neck=dict(init_cfg=dict(type='Normal', layer='Conv2d')),
+        module=dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='c.pth'))),
+    )
+    assert launch.pretrained_files(model) == [
+        ('pretrained', 'a.pth'),
+        ('backbone.init_cfg.checkpoint', 'b.pth'),
+        ('module.backbone.init_cfg.checkpoint', 'c.pth'),
+    ]
+
+
+def pretrained(checkpoint):
+    backbone = dict(init_cfg=dict(type='Pretrained', checkpoint=checkpoint))
+    return Config(dict(model=dict(backbone=backbone)))
+
+
+def test_pretrained_file_that_is_there(tmp_path):
+    torch.save({'weight': torch.zeros(1)}, tmp_path / 'w.pth')
+    launch.check_pretrained(pretrained(str(tmp_path / 'w.pth')))
+
+
+@pytest.mark.parametrize(
+    'checkpoint', ['no/such.pth', 'http://127.0.0.1:9/none.pth', 'open-mmlab://no_such_model']
+)
+def test_pretrained_file_that_cannot_be_had(checkpoint):
+    with pytest.raises(
+        UserError,
+        match=rf'weights {checkpoint} could not be had .*model.backbone.init_cfg.checkpoint=FILE',
+    ):
+        launch.check_pretrained(pretrained(checkpoint))
+
+
+def test_config_that_is_not_there():
+    with pytest.raises(UserError, match=r'did you mean .*pan_r18-d16_toy.py\?'):
+        cli.load_config(TOY.replace('d16_toy', 'd16-toy'))
+    with pytest.raises(UserError, match='is not there; see configs/pan'):
+        cli.load_config('nowhere/x.py')
+
+
+def test_work_dir_from_flag_then_config_then_name():
+    assert cli.load_config(TOY).work_dir == './work_dirs/pan_r18-d16_toy'
+    assert cli.load_config(TOY, {'work_dir': 'b'}).work_dir == 'b'
+    assert cli.load_config(TOY, {'work_dir': 'b'}, 'a').work_dir == 'a'
+
+
+def test_config_options_without_equals_sign(capsys):
+    parser = argparse.ArgumentParser()
+    cli.add_common_arguments(parser)
+    with pytest.raises(SystemExit, match='2'):
+        parser.parse_args(['--cfg-options', 'a=1', 'config.py'])
+    assert "takes KEY=VALUE, not 'config.py' (put the config before" in capsys.readouterr().err
+    assert parser.parse_args(['--cfg-options', 'a.b=[1,2]']).cfg_options == {'a.b': [1, 2]}
+
+
+def test_worker_tracebacks_are_cut_to_the_sentence():
+    text = 'Caught UserError in DataLoader worker process 0.\nOriginal Traceback:\n  File "x"\n'
+    error = UserError(f'{text}mmseg_pan.errors.UserError: The mask a.png holds id 30.')
+    assert cli.sentence(error) == 'The mask a.png holds id 30.'
+    assert cli.sentence(UserError('Just this.')) == 'Just this.'
+
+
+def test_user_errors_exit_with_2_and_others_keep_their_traceback(capsys):
+    def mistake():
+        raise UserError('Look here.')
+
+    def defect():
+        raise RuntimeError('ours')
+
+    with pytest.raises(SystemExit, match='2'):
+        cli.run_tool(mistake)
+    assert capsys.readouterr().err == 'error: Look here.\n'
+    with pytest.raises(RuntimeError, match='ours'):
+        cli.run_tool(defect)

@@ -1,0 +1,289 @@
+"""tools/train.py, tools/test.py and the launch scripts as subprocesses on toy data."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from conftest import ROOT
+
+TOY = ROOT / 'configs/pan/pan_r18-d16_toy.py'
+SMALL = [
+    '--cfg-options',
+    'randomness.seed=0',
+    'train_dataloader.batch_size=2',
+    'train_dataloader.num_workers=0',
+    'train_dataloader.persistent_workers=False',
+    'val_dataloader.num_workers=0',
+    'val_dataloader.persistent_workers=False',
+    'test_dataloader.num_workers=0',
+    'test_dataloader.persistent_workers=False',
+    'model.data_preprocessor.size=[64,64]',
+    'default_hooks.checkpoint.interval=3',
+    'default_hooks.logger.interval=1',
+    'train_cfg.val_interval=6',
+]
+
+
+def small(iterations=6, **more):
+    return [*SMALL, f'train_cfg.max_iters={iterations}', *(f'{k}={v}' for k, v in more.items())]
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory, toy_root):
+    """Work dir of one finished run: the heads' two configs share everything else."""
+    folder = tmp_path_factory.mktemp('trained') / 'run'
+    env = {**os.environ, 'TOY_ROOT': str(toy_root), 'OMP_NUM_THREADS': '1', 'PYTHONPATH': ''}
+    command = [sys.executable, '-W', 'ignore', ROOT / 'tools/train.py', TOY, '--work-dir', folder]
+    done = subprocess.run(
+        [*map(str, command), *small()], capture_output=True, text=True, env=env, cwd=folder.parent
+    )
+    assert done.returncode == 0, done.stderr
+    return folder, done.stdout
+
+
+def test_summary_says_what_a_person_wants_to_know(trained):
+    folder, output = trained
+    head = output[output.index('\nTraining\n') :].split('\n\n')[0]
+    assert 'Starts from iteration 0' in head
+    for name, value in {
+        'device': r'\S+',
+        'batch': r'2 \(1 x 2\)',
+        'learning rate': r'0\.0003',
+        'iterations': '0 of 6 done',
+        'training images': '16',
+        'validation images': '4',
+        'decode head': r'\d+\.\d+ G multiply-adds at 64x64, \d+\.\d+ M parameters',
+        'results': re.escape(str(folder)),
+    }.items():
+        assert re.search(rf'^  {name} +{value}', head, re.M), (name, head)
+    assert 'eta: ' in output
+
+
+def test_training_leaves_checkpoints_and_metrics(trained):
+    folder, output = trained
+    assert {'iter_3.pth', 'iter_6.pth'} <= {p.name for p in folder.iterdir()}
+    assert re.search(r'Iter\(val\) \[4/4\].*mIoU: \d', output)
+
+
+def test_checkpoints_load_without_running_code(trained):
+    """In a process that knows neither mmengine nor this package."""
+    code = 'import sys, torch; c = torch.load(sys.argv[1], weights_only=True); print(*c)'
+    done = subprocess.run(
+        [sys.executable, '-c', code, str(trained[0] / 'iter_6.pth')],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert {'state_dict', 'optimizer', 'message_hub'} <= set(done.stdout.split())
+
+
+def test_resume_goes_on_where_it_stopped(trained, run_tool, tmp_path):
+    folder = shutil.copytree(trained[0], tmp_path / 'again')
+    (folder / 'iter_6.pth').unlink()
+    output = run_tool('train.py', '--resume', TOY, '--work-dir', folder, *small()).stdout
+    assert f'Resumes {folder / "iter_3.pth"}.' in output
+    assert re.search(r'^  iterations +3 of 6 done', output, re.M)
+    steps = re.findall(r'Iter\(train\) \[\s*(\d+)/6\]', output)
+    assert [int(s) for s in steps] == [4, 5, 6]
+    assert 'Weights only' not in output
+    assert 'not instance of HistoryBuffer' not in output
+    assert (folder / 'iter_6.pth').is_file()
+
+
+def test_resume_without_a_checkpoint_is_an_error_and_writes_nothing(run_tool, tmp_path):
+    done = run_tool('train.py', TOY, '--resume', '--work-dir', 'new', *small(), check=False)
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith('error: There is no checkpoint in new')
+    assert not (tmp_path / 'new').exists()
+
+
+def test_auto_scale_lr_and_no_validate(run_tool, tmp_path):
+    output = run_tool(
+        'train.py', TOY, '--auto-scale-lr', '--no-validate', *small(1, param_scheduler='[]')
+    ).stdout
+    assert re.search(r'^  learning rate +0\.00075', output, re.M)  # 3e-3 x 2 / 8
+    assert 'validation images' not in output
+    assert 'Iter(val)' not in output
+    assert (tmp_path / 'work_dirs/pan_r18-d16_toy').is_dir()  # the default work dir
+
+
+def test_test_writes_metrics_maps_and_pictures(trained, run_tool, tmp_path):
+    checkpoint = trained[0] / 'iter_6.pth'
+    output = run_tool(
+        'test.py', TOY, checkpoint, '--work-dir', 'out', '--out', 'maps', '--show-dir', 'shown',
+        *SMALL,
+    ).stdout  # fmt: skip
+    assert re.search(r'^  test images +4', output, re.M)
+    (metrics,) = (tmp_path / 'out').glob('*/*.json')
+    assert {'mIoU', 'mAcc', 'aAcc'} <= set(json.loads(metrics.read_text()))
+    maps = sorted((tmp_path / 'maps').iterdir())
+    assert [p.name for p in maps] == [f'val_{i:05d}.png' for i in range(4)]
+    for path in maps:
+        labels = np.asarray(Image.open(path))
+        assert labels.shape == (64, 64)
+        assert labels.max() < 7
+    assert len(list((tmp_path / 'shown').rglob('*.png'))) == 4
+
+
+def test_test_reports_the_metrics_of_its_maps(trained, run_tool, tmp_path, toy_root):
+    """The mIoU printed is that of the maps written, counted once more by hand."""
+    output = run_tool('test.py', TOY, trained[0] / 'iter_6.pth', '--out', 'maps', *SMALL).stdout
+    hits, union = np.zeros(7), np.zeros(7)
+    for path in (tmp_path / 'maps').iterdir():
+        truth = np.asarray(Image.open(toy_root / 'SegmentationClass' / path.name))
+        found = np.asarray(Image.open(path))
+        for label in range(7):
+            a, b = (found == label) & (truth != 255), truth == label
+            hits[label] += (a & b).sum()
+            union[label] += (a | b).sum()
+    with np.errstate(invalid='ignore'):
+        expected = 100 * np.nanmean(hits / union)
+    printed = float(re.search(r'mIoU: (\d+\.\d+)', output)[1])
+    assert printed == pytest.approx(expected, abs=0.01)
+
+
+def test_test_time_augmentation(trained, run_tool):
+    output = run_tool('test.py', TOY, trained[0] / 'iter_6.pth', '--tta', *SMALL).stdout
+    assert re.search(r'Iter\(test\) \[4/4\].*mIoU: \d', output)
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return str(s.getsockname()[1])
+
+
+def launch_script(name, *args, cwd, toy_root):
+    return subprocess.run(
+        ['bash', str(ROOT / 'tools' / name), *map(str, args)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={
+            **os.environ,
+            'PORT': free_port(),
+            'PYTHON': sys.executable,
+            'TOY_ROOT': str(toy_root),
+            'OMP_NUM_THREADS': '1',
+            'PYTHONWARNINGS': 'ignore',
+            'PYTHONPATH': '',
+        },
+    )
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='two gloo processes on CPUs')
+def test_two_processes_on_a_cpu(toy_root, tmp_path):
+    done = launch_script(
+        'dist_train.sh', TOY, 2, '--work-dir', 'run', *small(), cwd=tmp_path, toy_root=toy_root
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert re.search(r'^  batch +4 \(2 x 2\)', done.stdout, re.M)
+    assert done.stdout.count('\nTraining\n') == 1
+    done = launch_script(
+        'dist_test.sh', TOY, 'run/iter_6.pth', 2, *SMALL, cwd=tmp_path, toy_root=toy_root
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert re.search(r'Iter\(test\) \[2/2\].*mIoU: \d', done.stdout)
+
+
+@pytest.mark.parametrize(
+    'script', ['dist_train.sh', 'dist_test.sh', 'slurm_train.sh', 'slurm_test.sh']
+)
+def test_launch_scripts_say_how_to_use_them(script, tmp_path, toy_root):
+    done = launch_script(script, cwd=tmp_path, toy_root=toy_root)
+    assert done.returncode == 2
+    assert f'error: usage: bash tools/{script}' in done.stderr
+
+
+def test_slurm_starts_one_torchrun_a_node(tmp_path, toy_root, monkeypatch):
+    """With a stand-in for srun: what would be asked of Slurm."""
+    srun = tmp_path / 'srun'
+    srun.write_text('#!/usr/bin/env bash\nprintf "%s\\n" "$@"\n')
+    srun.chmod(0o755)
+    monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
+    monkeypatch.setenv('GPUS', '16')
+    done = launch_script(
+        'slurm_train.sh', 'part', 'job', 'c.py', '--amp', cwd=tmp_path, toy_root=toy_root
+    )
+    words = done.stdout.splitlines()
+    assert {'--gres=gpu:8', '--nodes=2', '--ntasks-per-node=1', '--job-name=job'} <= set(words)
+    assert words[-3:] == [str(ROOT / 'tools/train.py'), 'c.py', '--amp']
+
+
+MISTAKES = {
+    'folder': ('data_root=nowhere', r'data folder nowhere is not there; make it with'),
+    'list': ('ann_file=no.txt', r'list .*no\.txt is not there'),
+}
+
+
+@pytest.mark.parametrize('mistake', list(MISTAKES))
+def test_missing_data_is_one_sentence(run_tool, tmp_path, mistake):
+    option, sentence = MISTAKES[mistake]
+    done = run_tool('train.py', TOY, *small(), f'train_dataloader.dataset.{option}', check=False)
+    assert done.returncode == 2
+    (line,) = [x for x in done.stderr.splitlines() if x.startswith('error: ')]
+    assert re.search(sentence, line)
+    assert 'Traceback' not in done.stderr
+    assert not (tmp_path / 'work_dirs').exists()
+
+
+@pytest.mark.parametrize(
+    'kind', ['JPEGImages/train_00003.jpg', 'SegmentationClass/train_00003.png']
+)
+def test_missing_file_is_named(run_tool, tmp_path, toy_root, kind):
+    root = shutil.copytree(toy_root, tmp_path / 'toy')
+    (root / kind).unlink()
+    done = run_tool('train.py', TOY, *small(), check=False, TOY_ROOT=str(root))
+    assert done.returncode == 2
+    assert f'error: {root / kind} not found, though' in done.stderr
+    assert not (tmp_path / 'work_dirs').exists()
+
+
+def test_missing_pretrained_weights(run_tool, tmp_path):
+    done = run_tool(
+        'train.py', ROOT / 'configs/pan/pan_r18-d16_voc.py', check=False, VOC_ROOT='nowhere'
+    )
+    assert done.returncode == 2
+    assert 'set the environment variable VOC_ROOT' in done.stderr
+    config = tmp_path / 'pretrained.py'
+    config.write_text(
+        f"_base_ = '{TOY}'\n"
+        "init_cfg = dict(_delete_=True, type='Pretrained', checkpoint='no.pth')\n"
+        'model = dict(backbone=dict(init_cfg=init_cfg))\n'
+    )
+    done = run_tool('train.py', config, *small(), check=False)
+    assert done.returncode == 2
+    assert 'pretrained weights no.pth could not be had' in done.stderr
+    assert not (tmp_path / 'work_dirs').exists()
+
+
+def test_wrong_in_channels(run_tool):
+    done = run_tool(
+        'train.py', TOY, *small(), 'model.decode_head.in_channels=[16,32,64,99]', check=False
+    )
+    assert done.returncode == 2
+    assert 'set in_channels=[16, 32, 64, 128] in the config.' in done.stderr
+    assert 'Traceback' not in done.stderr
+
+
+@pytest.mark.parametrize('tool', ['train.py', 'test.py'])
+def test_unknown_flags_and_values(run_tool, tool):
+    for args in (['--launcher', 'ssh'], ['--no-such-flag']):
+        done = run_tool(tool, TOY, 'x.pth', *args, check=False)
+        assert done.returncode == 2
+        assert 'error: ' in done.stderr
+
+
+def test_missing_checkpoint(run_tool):
+    done = run_tool('test.py', TOY, 'no.pth', check=False)
+    assert done.returncode == 2
+    assert 'error: The checkpoint no.pth is not there' in done.stderr

@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""From a fresh clone to a result, with nothing but Python 3.10 or newer.
+
+    python3 tools/quickstart.py         set up, train PAN and FCN on toy data, compare
+    python3 tools/quickstart.py test    set up, run the tests
+
+Each may be run again: what is done is not done twice. The environment lies in .venv
+(.venv-openmmlab for --stack openmmlab); remove the folder to start over.
+"""
+
+import argparse
+import hashlib
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+STACKS = {
+    'onedl': ('.venv', 'requirements.txt'),
+    'openmmlab': ('.venv-openmmlab', 'requirements/openmmlab.txt'),
+}
+
+
+def set_up(stack: str) -> Path:
+    """Make the virtual environment of a stack, unless it is there and up to date.
+
+    Returns:
+        Its Python.
+    """
+    name, requirements = STACKS[stack]
+    folder = ROOT / name
+    python = folder / ('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
+    stamp = folder / 'requirements.sha256'
+    files = [ROOT / 'requirements.txt', *sorted((ROOT / 'requirements').glob('*.txt'))]
+    digest = hashlib.sha256(b''.join(f.read_bytes() for f in files)).hexdigest()
+    if stamp.is_file() and stamp.read_text() == digest:
+        return python
+    print(f'Setting up {folder} (once) ...', flush=True)
+    venv.create(folder, with_pip=True)
+    pip = [python, '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check']
+    if stack == 'openmmlab':
+        # mmcv's build wants torch there first, and a setuptools with pkg_resources.
+        run([*pip, 'torch==2.13.0', 'setuptools<81', 'wheel'])
+        pip.append('--no-build-isolation')
+    run([*pip, '-r', ROOT / requirements, '-r', ROOT / 'requirements/tests.txt'])
+    stamp.write_text(digest)  # last: an interrupted set-up is done again
+    return python
+
+
+def run(command: list, **options) -> None:
+    """Run a command in the repository; end with its exit code where it fails."""
+    code = subprocess.run([str(part) for part in command], cwd=ROOT, **options).returncode
+    if code:
+        sys.exit(code)
+
+
+def main() -> None:
+    """Set up, then run the demonstration or the tests."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('what', nargs='?', choices=['demo', 'test'], default='demo')
+    parser.add_argument('--stack', choices=list(STACKS), default='onedl')
+    args, more = parser.parse_known_args()
+    if sys.version_info < (3, 10):  # noqa: UP036  this script must say so itself
+        sys.exit(f'error: Python 3.10 or newer is needed, this is {sys.version.split()[0]}.')
+    python = set_up(args.stack)
+    if args.what == 'test':
+        run([python, '-m', 'pytest', '-q', *more])
+    else:
+        run([python, '-W', 'ignore', '-m', 'mmseg_pan.demo', *more])
+
+
+if __name__ == '__main__':
+    main()
