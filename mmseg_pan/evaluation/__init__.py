@@ -1,1 +1,5 @@
-"""What MMSeg's metrics lack."""
+"""What MMSeg's metrics lack: chosen classes, cost, comparisons in one run."""
+
+from .selected_iou import SelectedIoUMetric
+
+__all__ = ['SelectedIoUMetric']

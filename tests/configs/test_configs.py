@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from conftest import ROOT
 from mmengine.config import Config
 from mmseg.registry import MODELS
 
+from conftest import ROOT
 from mmseg_pan.evaluation.complexity import count_cost
 
 CONFIGS = sorted(p for p in (ROOT / 'configs').rglob('*.py') if '_base_' not in p.parts)
@@ -18,7 +18,12 @@ def load(name):
 
 
 def test_the_configs_that_the_card_promises_are_there():
-    promised = {'pan_r101-d16_dense256_voc.py', 'pan_r101-d16_separable256_voc.py'}
+    promised = {
+        'pan_r101-d16_dense256_voc.py',
+        'pan_r101-d16_separable256_voc.py',
+        'psp_r101-d16_voc.py',
+        'deeplabv3plus_r101-d16_voc.py',
+    }
     for head in ('pan', 'fcn'):
         promised |= {
             f'{head}_r18-d16_toy.py',
@@ -28,7 +33,7 @@ def test_the_configs_that_the_card_promises_are_there():
             promised.add(f'{head}_{backbone}-d16_voc.py')
             for iterations in ('20k', '40k'):
                 promised.add(f'{head}_{backbone}-d16_4xb4-{iterations}_voc12aug-512x512.py')
-    assert len(promised) == 30
+    assert len(promised) == 32
     assert promised == set(NAMES)
 
 
