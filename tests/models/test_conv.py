@@ -1,10 +1,10 @@
 import pytest
 import torch
 from mmengine.model import revert_sync_batchnorm
-from models.reference import randomize
 from torch import nn
 
 from mmseg_pan.models.conv import SafeConvModule, build_conv, values_per_channel
+from models.reference import randomize
 
 BN = dict(norm_cfg=dict(type='BN'))
 

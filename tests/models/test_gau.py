@@ -2,9 +2,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from models.reference import Reference, randomize
 
 from mmseg_pan.models import GlobalAttentionUpsample
+from models.reference import Reference, randomize
 
 VARIANTS = [
     dict(),

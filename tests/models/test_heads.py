@@ -1,11 +1,11 @@
 import pytest
 import torch
 from mmseg.registry import MODELS
-from models.reference import Reference, randomize
-from models.tester import CHANNELS, HeadTester, feature_maps
 
 from mmseg_pan import UserError
 from mmseg_pan.models import FPAHead
+from models.reference import Reference, randomize
+from models.tester import CHANNELS, HeadTester, feature_maps
 
 
 class TestFPAHead(HeadTester):

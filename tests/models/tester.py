@@ -11,6 +11,7 @@ from mmengine.config import ConfigDict
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+
 from models.reference import Reference, randomize
 
 CHANNELS = (8, 10, 12, 16)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """Make the toy data set that the README's first command trains on.
 
-    python tools/dataset_converters/toy_shapes.py [data/toy_shapes]
+python tools/dataset_converters/toy_shapes.py [data/toy_shapes]
 """
 
 import argparse
