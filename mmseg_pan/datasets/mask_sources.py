@@ -1,6 +1,7 @@
 """Where the additional masks come from: SBD's ``.mat`` files, a folder or a zip of PNGs."""
 
 import functools
+import io
 import os
 import zipfile
 import zlib
@@ -57,7 +58,8 @@ class SBDFolder:
         """``GTcls.Segmentation`` of a ``.mat`` file."""
         path = self.root / 'cls' / f'{name}.mat'
         try:
-            content = loadmat(path, variable_names=['GTcls'])
+            # Out of memory: scipy's many small reads of a file take a sixth longer.
+            content = loadmat(io.BytesIO(path.read_bytes()), variable_names=['GTcls'])
         except Exception as error:  # scipy fails in many ways on a damaged file
             if isinstance(error, OSError) and error.errno is not None:
                 raise
