@@ -1,0 +1,127 @@
+"""FPA and GAU as necks: the two blocks in front of any other MMSeg head."""
+
+from collections.abc import Sequence
+
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmseg_pan.errors import UserError
+
+from .conv import SafeConvModule
+from .fpa import FeaturePyramidAttention
+from .gau import GlobalAttentionUpsample
+
+
+def check_levels(name: str, inputs: Sequence[Tensor], in_channels: Sequence[int]) -> None:
+    """Stop where a neck was built for another backbone.
+
+    Raises:
+        UserError: If the maps do not have ``in_channels`` channels.
+    """
+    found = [x.shape[1] for x in inputs]
+    if found != list(in_channels):
+        raise UserError(
+            f'{name} expects in_channels={list(in_channels)}, but the backbone gives {found}; '
+            f'set in_channels={found} in the config.'
+        )
+
+
+@MODELS.register_module()
+class FPANeck(BaseModule):
+    """Feature Pyramid Attention on the deepest level; the others pass through.
+
+    Args:
+        in_channels: Channels of every level of the backbone, from shallow to deep.
+        channels: Channels of the deepest level afterwards.
+        init_cfg: Initialisation config.
+        **kwargs: Arguments of ``FeaturePyramidAttention``.
+    """
+
+    def __init__(
+        self, in_channels: Sequence[int], channels: int, init_cfg: dict | None = None, **kwargs
+    ):
+        super().__init__(init_cfg)
+        self.in_channels = in_channels
+        self.fpa = FeaturePyramidAttention(in_channels[-1], channels, **kwargs)
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Map levels (N, C_i, H_i, W_i) to the same, the last one with ``channels``.
+
+        Raises:
+            UserError: If the maps do not fit ``in_channels``.
+        """
+        check_levels('FPANeck', inputs, self.in_channels)
+        return (*inputs[:-1], self.fpa(inputs[-1]))
+
+
+@MODELS.register_module()
+class GAUNeck(BaseModule):
+    """Top-down fusion with Global Attention Upsample; all levels leave at one width.
+
+    With ``fpa`` this is the whole of PAN but for the classifier: its first output is what
+    ``PANHead`` classifies.
+
+    Args:
+        in_channels: Channels of every level of the backbone, from shallow to deep.
+        channels: Channels of every level afterwards.
+        kernel_size: Kernel of GAU's conv on the low-level map.
+        context: Whether the gate exists.
+        fpa: Arguments of ``FeaturePyramidAttention`` for the deepest level. None: a 1x1
+            conv brings it to ``channels``, where it has not that width already.
+        separable: Whether GAU's k x k convs are depthwise separable.
+        conv_cfg: Config of conv layers.
+        norm_cfg: Config of norm layers.
+        act_cfg: Config of activation layers.
+        align_corners: The ``align_corners`` of every bilinear resize.
+        init_cfg: Initialisation config.
+    """
+
+    def __init__(
+        self,
+        in_channels: Sequence[int],
+        channels: int,
+        kernel_size: int = 3,
+        context: bool = True,
+        fpa: dict | None = None,
+        separable: bool = False,
+        conv_cfg: dict | None = None,
+        norm_cfg: dict | None = dict(type='BN'),  # noqa: B006
+        act_cfg: dict | None = dict(type='ReLU'),  # noqa: B006
+        align_corners: bool = False,
+        init_cfg: dict | None = None,
+    ):
+        super().__init__(init_cfg)
+        self.in_channels = in_channels
+        conv = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        if fpa is not None:
+            options = {**conv, 'align_corners': align_corners, **fpa}
+            self.deepest = FeaturePyramidAttention(in_channels[-1], channels, **options)
+        elif in_channels[-1] == channels:
+            self.deepest = nn.Identity()
+        else:
+            self.deepest = SafeConvModule(in_channels[-1], channels, 1, **conv)
+        self.gau = nn.ModuleList(
+            GlobalAttentionUpsample(
+                low_channels,
+                channels,
+                kernel_size=kernel_size,
+                context=context,
+                separable=separable,
+                align_corners=align_corners,
+                **conv,
+            )
+            for low_channels in reversed(in_channels[:-1])
+        )
+
+    def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """Map levels (N, C_i, H_i, W_i) to (N, channels, H_i, W_i), shallow to deep.
+
+        Raises:
+            UserError: If the maps do not fit ``in_channels``.
+        """
+        check_levels('GAUNeck', inputs, self.in_channels)
+        outputs = [self.deepest(inputs[-1])]
+        for gau, low in zip(self.gau, reversed(inputs[:-1]), strict=True):
+            outputs.insert(0, gau(low, outputs[0]))
+        return tuple(outputs)
