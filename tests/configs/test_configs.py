@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 from conftest import ROOT
 from mmseg_pan.evaluation.complexity import count_cost
 
-CONFIGS = sorted(p for p in (ROOT / 'configs').rglob('*.py') if '_base_' not in p.parts)
+CONFIGS = sorted((ROOT / 'configs' / 'pan').rglob('*.py'))
 NAMES = {p.name: p for p in CONFIGS}
 BACKBONES = ('r101', 'r50', 'r18', 'mobilenet-v2')
 
