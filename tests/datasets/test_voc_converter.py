@@ -202,6 +202,9 @@ def test_killed_at_twenty_random_moments_and_restarted(mini):
         process.kill()
         process.join()
         killed += process.exitcode == -signal.SIGKILL
+        for name, data in snapshot(mini.home).items():
+            hidden = any(part.startswith('.') for part in Path(name).parts)
+            assert hidden or data == expected[name]  # what has its final name is whole
         restarted = run_in_own_process(mini)
         restarted.join()
         assert restarted.exitcode == 0
