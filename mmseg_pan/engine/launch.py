@@ -186,13 +186,20 @@ def check_data(cfg: Config, *splits: str) -> None:
         *splits: Which loaders: 'train', 'val', 'test'.
 
     Raises:
-        UserError: From data sets of ours, if folder, list, image or mask is missing.
+        UserError: If folder, list, image or mask is missing.
     """
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     for split in splits:
         loader = cfg.get(f'{split}_dataloader')
-        if loader:
+        if not loader:
+            continue
+        try:
             DATASETS.build(loader.dataset)
+        except FileNotFoundError as error:  # from data sets that are not ours
+            raise UserError(
+                f'{error.filename or error} of {split}_dataloader is not there; set data_root in '
+                'the config to the folder that holds it.'
+            ) from None
 
 
 def draw_predictions(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:

@@ -23,6 +23,21 @@ def test_the_configs_that_the_card_promises_are_there():
         'pan_r101-d16_separable256_voc.py',
         'psp_r101-d16_voc.py',
         'deeplabv3plus_r101-d16_voc.py',
+        'psp128_r101-d16_voc.py',
+        'aspp128_r101-d16_voc.py',
+        'baseline_r101-d16_voc.py',
+        'gau_r101-d16_c1_voc.py',
+        'gau_r101-d16_c3_voc.py',
+        'gau_r101-d16_no-context_voc.py',
+        'pan_r101-d16_voc_tta-2048x512.py',
+        'pan_r101-d16_voc_test-server.py',
+        'pan_r101-d16_cityscapes.py',
+        *(
+            f'fpa_r101-d16_{kernels}-{pooling}{branch}_voc.py'
+            for kernels in ('c333', 'c357')
+            for pooling in ('ave', 'max')
+            for branch in ('', '-gp')
+        ),
     }
     for head in ('pan', 'fcn'):
         promised |= {
@@ -33,7 +48,7 @@ def test_the_configs_that_the_card_promises_are_there():
             promised.add(f'{head}_{backbone}-d16_voc.py')
             for iterations in ('20k', '40k'):
                 promised.add(f'{head}_{backbone}-d16_4xb4-{iterations}_voc12aug-512x512.py')
-    assert len(promised) == 32
+    assert len(promised) == 49
     assert promised == set(NAMES)
 
 

@@ -176,6 +176,13 @@ def test_pretrained_file_that_cannot_be_had(checkpoint):
         launch.check_pretrained(pretrained(checkpoint))
 
 
+def test_missing_data_of_a_data_set_that_is_not_ours(monkeypatch):
+    monkeypatch.setenv('CITYSCAPES_ROOT', '/no/cityscapes')
+    cfg = Config.fromfile(ROOT / 'configs/pan/pan_r101-d16_cityscapes.py')
+    with pytest.raises(UserError, match=r'/no/cityscapes.* of train_dataloader is not there; set'):
+        launch.check_data(cfg, 'train')
+
+
 def test_config_that_is_not_there():
     with pytest.raises(UserError, match=r'did you mean .*pan_r18-d16_toy.py\?'):
         cli.load_config(TOY.replace('d16_toy', 'd16-toy'))
