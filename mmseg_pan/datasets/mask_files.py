@@ -1,5 +1,6 @@
 """Masks as PNGs with VOC's colour map."""
 
+import functools
 import io
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from PIL import Image
 from mmseg_pan.errors import UserError
 
 
+@functools.cache
 def voc_palette() -> bytes:
     """VOC's colour map: 256 RGB triples; the bits of an id, spread over the three."""
     ids = np.arange(256)

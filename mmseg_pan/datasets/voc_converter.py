@@ -127,24 +127,21 @@ def _convert_one(
 ) -> int:
     """Write one mask unless it is there already; return how many were written."""
     name, own = task
-    target = out / f'{name}.png'
+    target, image = out / f'{name}.png', root / 'JPEGImages' / f'{name}.jpg'
     if own:  # byte by byte: VOC's own PNGs have VOC's palette
         origin = root / 'SegmentationClass' / f'{name}.png'
         data = origin.read_bytes()
-        mask = decode_mask(data, str(origin))
-        unchanged = target.is_file() and target.read_bytes() == data
+        _check_mask(decode_mask(data, str(origin)), image, str(origin), manifest)
+        if target.is_file() and target.read_bytes() == data:
+            return 0
     else:
-        origin = f'{source}, mask {name}'
         mask = source.load(name)
-        data = None
-        unchanged = False
-    _check_mask(mask, root / 'JPEGImages' / f'{name}.jpg', str(origin), manifest)
-    if data is None:
+        _check_mask(mask, image, f'{source}, mask {name}', manifest)
         mask = np.ascontiguousarray(mask, np.uint8)
-        unchanged = is_encoded(target, mask)
-    if unchanged:
-        return 0
-    write_whole(target, encode_mask(mask) if data is None else data, durable=False)
+        if is_encoded(target, mask):
+            return 0
+        data = encode_mask(mask)
+    write_whole(target, data, durable=False)
     return 1
 
 
