@@ -3,7 +3,11 @@
 _base_ = './schedule_paper.py'
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),
-    paramwise_cfg=dict(custom_keys=dict(norm=dict(decay_mult=0.0), head=dict(lr_mult=10.0), neck=dict(lr_mult=10.0))),
+    paramwise_cfg=dict(
+        custom_keys=dict(
+            norm=dict(decay_mult=0.0), head=dict(lr_mult=10.0), neck=dict(lr_mult=10.0)
+        )
+    ),
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, begin=0, end=1500, by_epoch=False),
