@@ -19,8 +19,8 @@ def count_cost(model_cfg: dict, height: int, width: int) -> dict[str, Cost]:
     """Count what a segmentor of this config costs for one image.
 
     Convolutions and matrix products are counted (torch's own counter); norms,
-    activations and resizes are not, as everywhere in this field. Nothing is computed
-    and no memory is taken: tensors are fake.
+    activations and resizes are not, as everywhere in this field. Nothing is computed:
+    image and maps are fake tensors.
 
     Args:
         model_cfg: Config of an MMSeg segmentor.
@@ -32,8 +32,10 @@ def count_cost(model_cfg: dict, height: int, width: int) -> dict[str, Cost]:
         of inference, which runs no auxiliary head.
     """
     costs = {}
-    with FakeTensorMode():
-        model = MODELS.build(model_cfg).eval()
+    # Built outside the fake mode: transformers compute their drop-path rates with tensors.
+    model = MODELS.build(model_cfg)
+    model.eval()
+    with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
         x = torch.empty(1, 3, height, width)
         for name in ('backbone', 'neck', 'decode_head'):
             part = getattr(model, name, None)
