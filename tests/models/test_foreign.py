@@ -34,11 +34,8 @@ def test_pan_head_runs_forward_and_backward(name):
     losses = model(torch.rand(2, 3, SIDE, SIDE), samples, mode='loss')
     losses['decode.loss_ce'].backward()
     assert [n for n, p in model.decode_head.named_parameters() if p.grad is None] == []
-    grads = [p.grad for p in model.backbone.parameters() if p.grad is not None]
-    assert grads
-    assert all(
-        g.isfinite().all() for g in (*grads, *(p.grad for p in model.decode_head.parameters()))
-    )
+    assert [n for n, p in model.backbone.named_parameters() if p.grad is not None]
+    assert all(p.grad.isfinite().all() for p in model.parameters() if p.grad is not None)
     model.eval()
     with torch.no_grad():
         logits = model(torch.rand(1, 3, SIDE, SIDE), mode='tensor')

@@ -1,0 +1,84 @@
+"""Weight files: read without running code from them, written whole or not at all."""
+
+import os
+import pickle
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from mmseg_pan.errors import UserError
+
+#: Where training scripts keep the weights inside a checkpoint.
+WRAPPERS = ('state_dict', 'model')
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """Read named tensors from a .pth or .safetensors file.
+
+    Args:
+        path: A plain state dict, or a checkpoint with one under 'state_dict' or 'model';
+            the prefix 'module.' of DataParallel is taken off.
+
+    Raises:
+        UserError: If the file is not there, damaged, holds objects that only run code can
+            restore, or holds no tensors by name.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f'The weights {path} are not there; give a .pth or .safetensors file.')
+    state = _read_safetensors(path) if path.suffix == '.safetensors' else _read_torch(path)
+    for key in WRAPPERS:
+        if isinstance(state, dict) and isinstance(state.get(key), dict):
+            state = state[key]
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UserError(
+            f'{path} holds {type(state).__name__} and not tensors by name; save it again with '
+            '"torch.save(model.state_dict(), FILE)".'
+        )
+    return {str(key).removeprefix('module.'): value for key, value in state.items()}
+
+
+def _read_torch(path: Path):
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f'{path} cannot be read as weights ({reason}); it must be a whole file of tensors, as '
+            '"torch.save(model.state_dict(), FILE)" writes it.'
+        ) from None
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        from safetensors.torch import load_file
+    except ImportError:
+        raise UserError(f'{path} needs safetensors; type "pip install safetensors".') from None
+    try:
+        return load_file(path)
+    except Exception as error:  # its class is not public
+        raise UserError(f'{path} cannot be read as weights ({error}); download it again.') from None
+
+
+def write_weights(state: dict[str, Tensor], path: str | Path, meta: dict) -> None:
+    """Write a checkpoint that MMSeg's ``init_cfg`` takes; it appears under its name when whole.
+
+    Args:
+        state: Tensors by name.
+        path: The file.
+        meta: Plain values to keep beside them.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, partial = tempfile.mkstemp(prefix=f'.{path.name}-', dir=path.parent)
+    try:
+        with os.fdopen(handle, 'wb') as file:
+            torch.save(dict(meta=meta, state_dict=state), file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(partial, 0o644)  # mkstemp is private
+        os.replace(partial, path)
+    finally:
+        Path(partial).unlink(missing_ok=True)

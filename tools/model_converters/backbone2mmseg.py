@@ -1,0 +1,36 @@
+#!/usr/bin/env python
+"""Turn a local file of torchvision's or timm's weights into one for MMSeg's backbone.
+
+python tools/model_converters/backbone2mmseg.py resnet50.pth resnet50_mmseg.pth
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from mmengine.registry import init_default_scope
+
+from mmseg_pan.engine import cli
+from mmseg_pan.weights import convert_file
+
+
+def main() -> None:
+    """Convert, and say how to use the result."""
+    parser = argparse.ArgumentParser(description='Convert the weights of a backbone')
+    parser.add_argument('source', help='.pth or .safetensors of torchvision or timm')
+    parser.add_argument('destination', help='.pth file to write')
+    args = parser.parse_args()
+    init_default_scope('mmseg')
+    backbone = convert_file(args.source, args.destination)
+    options = [f'model.backbone.{key}={value}' for key, value in backbone.items()]
+    print(
+        f'Wrote {args.destination}. Train with it by adding to tools/train.py CONFIG:\n'
+        f'  --cfg-options {" ".join(options)} '
+        f'model.backbone.init_cfg.checkpoint={args.destination}'
+    )
+
+
+if __name__ == '__main__':
+    cli.run_tool(main)
