@@ -13,6 +13,7 @@ from mmengine.runner import CheckpointLoader, Runner
 from mmseg.registry import DATASETS, RUNNERS
 
 from mmseg_pan.errors import UserError
+from mmseg_pan.weights.zoo import find_download
 
 
 def newest_checkpoint(work_dir: str | Path) -> Path | None:
@@ -143,10 +144,18 @@ def check_pretrained(cfg: Config) -> None:
         try:
             CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
         except (URLError, OSError, KeyError) as error:
+            download = find_download(checkpoint)
+            place = (
+                f'download {download.url} where there is a network, put it at {download.path} and '
+                'type the same command again; or '
+                if download
+                else ''
+            )
             raise UserError(
-                f'The pretrained weights {checkpoint} could not be had ({error}); put the '
-                'file on this machine and type "--cfg-options '
-                f'model.{key}=FILE", or train from scratch with '
+                f'The pretrained weights {checkpoint} could not be had ({error}); {place}put '
+                'a file on this machine and type "--cfg-options '
+                f'model.{key}=FILE" (tools/model_converters/backbone2mmseg.py makes one of '
+                "torchvision's or timm's weights), or train from scratch with "
                 f'"model.{key.removesuffix(".checkpoint")}=None".'
             ) from None
 
