@@ -4,7 +4,7 @@
 
 prints the table of docs/backbones.md. Families that are left out: DDRNet and PIDNet give
 other things in training than in test and belong to their own heads; SAN (CLIP) is no
-EncoderDecoder; VPD is a diffusion model for depth; SETR's ViT-L is DPT's ViT, larger.
+EncoderDecoder; VPD is a diffusion model for depth. DPT's and SETR's ViT has smaller kin here.
 """
 
 import sys
@@ -57,7 +57,6 @@ FOREIGN = [
     'vit/vit_deit-s16_upernet_8xb2-160k_ade20k-512x512.py',
     'vit/vit_deit-s16-ln_mln_upernet_8xb2-160k_ade20k-512x512.py',
     'segmenter/segmenter_vit-t_mask_8xb1-160k_ade20k-512x512.py',
-    'dpt/dpt_vit-b16_8xb2-160k_ade20k-512x512.py',
     'beit/beit-base_upernet_8xb2-160k_ade20k-640x640.py',
     'mae/mae-base_upernet_8xb2-amp-160k_ade20k-512x512.py',
     'convnext/convnext-tiny_upernet_8xb2-amp-160k_ade20k-512x512.py',
@@ -69,7 +68,7 @@ NEEDS_MMPRETRAIN = ('convnext/', 'poolformer/')
 def local(value):
     """Rewrite a config for one process without network: plain batch norm, no weights."""
     if isinstance(value, (list, tuple)):
-        return [local(item) for item in value]
+        return type(value)(local(item) for item in value)
     if not isinstance(value, dict):
         return value
     kept = {k: local(v) for k, v in value.items() if k not in ('pretrained', 'init_cfg')}
