@@ -1,6 +1,6 @@
-# PAN on EfficientNet-B0 of timm, through mmpretrain: needs requirements/mmpretrain.txt. timm loads
-# its own weights; "model.backbone.pretrained=False model.backbone.checkpoint_path=FILE" takes a
-# file of timm's instead.
+# PAN on EfficientNet-B0 of timm, through mmpretrain: needs requirements/mmpretrain.txt. timm
+# downloads its own weights; "--cfg-options model.backbone.pretrained_cfg_overlay.file=FILE" takes
+# a local file of timm's, model.backbone.pretrained=False trains from scratch.
 _base_ = '../pan/pan_r50-d16_voc.py'
 custom_imports = dict(imports=['mmseg_pan', 'mmseg_pan.models.mmpretrain'])
 model = dict(
