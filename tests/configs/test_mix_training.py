@@ -15,8 +15,8 @@ from conftest import ROOT
 from mmseg_pan.datasets.toy import ToyShapesDataset, make_toy_shapes
 from mmseg_pan.engine import launch
 
-ITERATIONS, BATCH, SIDE = 40, 8, 64
-WINDOW = 10
+ITERATIONS, BATCH, SIDE = 30, 4, 64
+WINDOW = 8
 
 
 @pytest.fixture(scope='module')
