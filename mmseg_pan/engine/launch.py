@@ -223,7 +223,8 @@ def draw_predictions(cfg: Config, show: bool, show_dir: str | None, wait_time: f
             f'--show and --show-dir need a SegVisualizationHook, and {cfg.filename} has none; add '
             '"--cfg-options default_hooks.visualization.type=SegVisualizationHook".'
         )
-    hook.update(draw=True, show=show, wait_time=wait_time)
+    # OpenMMLab's release draws every 50th image unless told otherwise.
+    hook.update(draw=True, show=show, wait_time=wait_time, interval=1)
     if show_dir:
         cfg.visualizer.save_dir = show_dir
 
