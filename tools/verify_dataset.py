@@ -11,7 +11,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmseg_pan.datasets.files import disk_errors_explained
 from mmseg_pan.datasets.parallel import process_count
 from mmseg_pan.datasets.verification import verify
 from mmseg_pan.datasets.verification_report import (
@@ -22,6 +21,7 @@ from mmseg_pan.datasets.verification_report import (
     write_plot,
 )
 from mmseg_pan.engine.cli import run_tool
+from mmseg_pan.files import disk_errors_explained
 
 
 def main() -> int:

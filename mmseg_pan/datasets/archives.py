@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from mmseg_pan.errors import UserError
+from mmseg_pan.files import readable_size
 
-from .files import readable_size
 from .manifest import ArchiveFacts, Manifest
 from .parallel import progress_bar
 

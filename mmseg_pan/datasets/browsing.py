@@ -14,8 +14,7 @@ from mmseg.registry import DATASETS, MODELS
 from PIL import Image, ImageDraw
 
 from mmseg_pan.errors import UserError
-
-from .files import write_whole
+from mmseg_pan.files import write_whole
 
 _LEGEND = 18  # pixels of a line
 _GAP = 6

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from prettytable import PrettyTable
 
-from .files import write_whole
+from mmseg_pan.files import write_whole
+
 from .verification import Verification
 
 _BAR = 24  # characters

@@ -10,14 +10,14 @@ import numpy as np
 from PIL import Image
 
 from mmseg_pan.errors import UserError
-
-from .files import (
+from mmseg_pan.files import (
     disk_errors_explained,
     exclusive,
     readable_size,
     remove_leftovers,
     write_whole,
 )
+
 from .manifest import VOC_2012_AUG, Manifest
 from .mask_files import decode_mask, encode_mask, illegal_ids, is_encoded
 from .mask_sources import MaskSource

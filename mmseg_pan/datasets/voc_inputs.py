@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from mmseg_pan.errors import UserError
+from mmseg_pan.files import readable_size
 
 from .archives import is_tar, measure_tar, unpack_tar, verify_checksum
-from .files import readable_size
 from .manifest import ArchiveFacts, Manifest
 from .mask_sources import MaskFolder, MaskSource, MaskZip, SBDFolder, read_ids
 

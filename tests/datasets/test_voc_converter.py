@@ -26,10 +26,10 @@ from mini_voc import (
 from PIL import Image
 
 from mmseg_pan.datasets import voc_converter
-from mmseg_pan.datasets.files import exclusive
 from mmseg_pan.datasets.mask_files import voc_palette
 from mmseg_pan.datasets.voc_converter import prepare_voc_aug
 from mmseg_pan.errors import UserError
+from mmseg_pan.files import exclusive
 
 ROOT = Path(__file__).resolve().parents[2]
 

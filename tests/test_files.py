@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from mmseg_pan.datasets import files
-from mmseg_pan.datasets.files import readable_size, remove_leftovers, write_whole
+from mmseg_pan import files
+from mmseg_pan.files import readable_size, remove_leftovers, write_whole
 
 
 def write_and_die(path: Path) -> None:
