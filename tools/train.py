@@ -48,7 +48,7 @@ def main() -> None:
     if args.no_validate:
         launch.drop_validation(cfg)
     origin = launch.set_resume(cfg, args.resume)
-    launch.check_data(cfg, 'train')
+    launch.check_data(cfg, 'train', 'val')
     launch.check_pretrained(cfg)
     launch.set_devices(cfg, args.launcher, args.local_rank)
     runner = launch.build_runner(cfg)

@@ -220,15 +220,19 @@ def test_slurm_starts_one_torchrun_a_node(tmp_path, toy_root, monkeypatch):
 
 
 MISTAKES = {
-    'folder': ('data_root=nowhere', r'data folder nowhere is not there; make it with'),
-    'list': ('ann_file=no.txt', r'list .*no\.txt is not there'),
+    'folder': (
+        'train_dataloader.dataset.data_root=nowhere',
+        r'data folder nowhere is not there; make it with',
+    ),
+    'list': ('train_dataloader.dataset.ann_file=no.txt', r'list .*no\.txt is not there'),
+    'validation': ('val_dataloader.dataset.ann_file=no.txt', r'list .*no\.txt is not there'),
 }
 
 
 @pytest.mark.parametrize('mistake', list(MISTAKES))
 def test_missing_data_is_one_sentence(run_tool, tmp_path, mistake):
     option, sentence = MISTAKES[mistake]
-    done = run_tool('train.py', TOY, *small(), f'train_dataloader.dataset.{option}', check=False)
+    done = run_tool('train.py', TOY, *small(), option, check=False)
     assert done.returncode == 2
     (line,) = [x for x in done.stderr.splitlines() if x.startswith('error: ')]
     assert re.search(sentence, line)
