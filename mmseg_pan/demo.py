@@ -21,6 +21,7 @@ from mmseg_pan.datasets.toy import ToyShapesDataset, make_toy_shapes
 from mmseg_pan.engine import cli
 from mmseg_pan.engine.launch import newest_checkpoint
 from mmseg_pan.errors import UserError
+from mmseg_pan.files import write_whole
 
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
@@ -54,7 +55,7 @@ def train_and_test(config: str, folder: Path, options: list[str]) -> dict[str, f
     _run('test.py', file, newest_checkpoint(folder), '--out', folder / 'predictions', *common)
     metrics = json.loads(max(folder.glob('*/[0-9]*_[0-9]*.json')).read_text())
     metrics['seconds'] = round(seconds)
-    result.write_text(json.dumps(metrics))
+    write_whole(result, json.dumps(metrics).encode())
     return metrics
 
 

@@ -20,6 +20,7 @@ from PIL import Image
 from mmseg_pan.errors import UserError
 
 from .checked import CheckedSegDataset
+from .mask_files import encode_mask
 from .voc import VOCAugDataset
 
 IGNORE = 255
@@ -162,17 +163,12 @@ def _write(root: Path, recipe: dict) -> None:
     lists = root / 'ImageSets' / 'Segmentation'
     for folder in (*folders.values(), lists):
         folder.mkdir(parents=True)
-    palette = np.zeros((256, 3), np.uint8)
-    palette[: len(SHAPES) + 1] = ToyShapesDataset.METAINFO['palette']
-    palette[IGNORE] = (224, 224, 192)  # VOC's colour of the border
     for number, split in enumerate(('train', 'val')):
         names = [f'{split}_{i:05d}' for i in range(recipe[split])]
         for i, name in enumerate(names):
             rng = np.random.default_rng([recipe['seed'], number, i])
             image, mask = draw_sample(rng, recipe['size'])
             Image.fromarray(image).save(folders['JPEGImages'] / f'{name}.jpg', quality=95)
-            indexed = Image.fromarray(mask, mode=None)
-            indexed.putpalette(palette.tobytes())
-            indexed.save(folders['SegmentationClass'] / f'{name}.png')
+            (folders['SegmentationClass'] / f'{name}.png').write_bytes(encode_mask(mask))
         (lists / f'{split}.txt').write_text(''.join(f'{name}\n' for name in names))
     (root / RECIPE).write_text(json.dumps(recipe))

@@ -1,25 +1,18 @@
 """The archive that the VOC evaluation server takes."""
 
 import io
-import os
 import tarfile
 from pathlib import Path
 
 import numpy as np
-from mmseg.datasets import PascalVOCDataset
 from PIL import Image
 
+from mmseg_pan.datasets.mask_files import encode_mask
 from mmseg_pan.errors import UserError
+from mmseg_pan.files import write_whole
 
 #: comp6: training data of one's own choice (SBD's masks are not VOC's).
 FOLDER = 'results/VOC2012/Segmentation/comp6_test_cls'
-
-
-def voc_palette() -> bytes:
-    """VOC's colours of the 21 classes, the rest black: 256 x RGB."""
-    colours = np.zeros((256, 3), np.uint8)
-    colours[:21] = PascalVOCDataset.METAINFO['palette']
-    return colours.tobytes()
 
 
 def check_prediction(file: Path, image: Path) -> np.ndarray:
@@ -74,20 +67,13 @@ def write_archive(predictions: Path, root: Path, names: list[str], out: Path) ->
                 f'{predictions} {fault} {len(ids)} of the maps, first {min(ids)}.png; the list has '
                 f'{len(names)} names: test again with --out an empty folder.'
             )
-    partial = out.with_name(f'.{out.name}.partial')
-    try:
-        with tarfile.open(partial, 'w:gz', format=tarfile.USTAR_FORMAT) as archive:
-            for name in names:
-                image = root / 'JPEGImages' / f'{name}.jpg'
-                labels = check_prediction(predictions / f'{name}.png', image)
-                picture = Image.fromarray(labels.astype(np.uint8))
-                picture.putpalette(voc_palette())
-                file = io.BytesIO()
-                picture.save(file, 'PNG')
-                member = tarfile.TarInfo(f'{FOLDER}/{name}.png')
-                member.size = file.tell()
-                file.seek(0)
-                archive.addfile(member, file)
-        os.replace(partial, out)
-    finally:
-        partial.unlink(missing_ok=True)
+    buffer = io.BytesIO()  # a few kilobytes a map
+    with tarfile.open(fileobj=buffer, mode='w:gz', format=tarfile.USTAR_FORMAT) as archive:
+        for name in names:
+            image = root / 'JPEGImages' / f'{name}.jpg'
+            labels = check_prediction(predictions / f'{name}.png', image)
+            picture = encode_mask(labels.astype(np.uint8))
+            member = tarfile.TarInfo(f'{FOLDER}/{name}.png')
+            member.size = len(picture)
+            archive.addfile(member, io.BytesIO(picture))
+    write_whole(out, buffer.getvalue())

@@ -1,14 +1,14 @@
 """Weight files: read without running code from them, written whole or not at all."""
 
-import os
+import io
 import pickle
-import tempfile
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from mmseg_pan.errors import UserError
+from mmseg_pan.files import write_whole
 
 #: Where training scripts keep the weights inside a checkpoint.
 WRAPPERS = ('state_dict', 'model')
@@ -72,13 +72,6 @@ def write_weights(state: dict[str, Tensor], path: str | Path, meta: dict) -> Non
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, partial = tempfile.mkstemp(prefix=f'.{path.name}-', dir=path.parent)
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            torch.save(dict(meta=meta, state_dict=state), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(partial, 0o644)  # mkstemp is private
-        os.replace(partial, path)
-    finally:
-        Path(partial).unlink(missing_ok=True)
+    buffer = io.BytesIO()
+    torch.save(dict(meta=meta, state_dict=state), buffer)
+    write_whole(path, buffer.getvalue())
