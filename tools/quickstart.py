@@ -5,7 +5,7 @@
     python3 tools/quickstart.py test    set up, run the tests
 
 Each may be run again: what is done is not done twice. The environment lies in .venv
-(.venv-openmmlab for --stack openmmlab); remove the folder to start over.
+(.venv-openmmlab for --stack openmmlab, and so on); remove the folder to start over.
 """
 
 import argparse
@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[1]
 STACKS = {
     'onedl': ('.venv', 'requirements.txt'),
     'openmmlab': ('.venv-openmmlab', 'requirements/openmmlab.txt'),
+    'mmpretrain': ('.venv-mmpretrain', 'requirements/mmpretrain.txt'),
 }
 
 

@@ -7,6 +7,7 @@ from mmseg.registry import MODELS
 
 from conftest import ROOT
 from mmseg_pan.evaluation.complexity import count_cost
+from training import train_a_step
 
 CONFIGS = sorted((ROOT / 'configs' / 'pan').rglob('*.py'))
 NAMES = {p.name: p for p in CONFIGS}
@@ -72,6 +73,47 @@ def test_builds_and_segments_an_odd_image(name):
     assert cfg.auto_scale_lr.base_batch_size in (8, 16)
     assert not cfg.auto_scale_lr.enable
     assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters
+
+
+# One config of each head, backbone, auxiliary head and optimizer that configs/pan combines.
+FAMILIES = {
+    'pan_r101-d16_voc.py': {'decode.loss_ce'},
+    'pan_r101-d16_separable256_voc.py': {'decode.loss_ce'},
+    'pan_r50-d16_4xb4-20k_voc12aug-512x512.py': {'decode.loss_ce', 'aux.loss_ce'},
+    'fcn_r50-d16_4xb4-20k_voc12aug-512x512.py': {'decode.loss_ce', 'aux.loss_ce'},
+    'fcn_mobilenet-v2-d16_voc.py': {'decode.loss_ce'},
+    'pan_mobilenet-v2-d16_voc.py': {'decode.loss_ce'},
+    'pan_mobilenet-v2-d16_4xb4-20k_voc12aug-512x512.py': {'decode.loss_ce', 'aux.loss_ce'},
+    'fcn_mobilenet-v2-d16_4xb4-20k_voc12aug-512x512.py': {'decode.loss_ce', 'aux.loss_ce'},
+    'pan_r18-d16_toy.py': {'decode.loss_ce'},
+    'fcn_r18-d16_toy.py': {'decode.loss_ce'},
+    'pan_r101-d16_cityscapes.py': {'decode.loss_ce'},
+    'baseline_r101-d16_voc.py': {'decode.loss_ce'},
+    'fpa_r101-d16_c333-max_voc.py': {'decode.loss_ce'},
+    'fpa_r101-d16_c357-ave-gp_voc.py': {'decode.loss_ce'},
+    'gau_r101-d16_no-context_voc.py': {'decode.loss_ce'},
+    'gau_r101-d16_c1_voc.py': {'decode.loss_ce'},
+    'psp128_r101-d16_voc.py': {'decode.loss_ce'},
+    'aspp128_r101-d16_voc.py': {'decode.loss_ce'},
+    'psp_r101-d16_voc.py': {'decode.loss_ce'},
+    'deeplabv3plus_r101-d16_voc.py': {'decode.loss_ce'},
+}
+
+
+def test_every_combination_of_heads_backbone_and_optimizer_has_a_family():
+    def combination(name):
+        cfg = load(name)
+        parts = [cfg.model.get(k) for k in ('backbone', 'decode_head', 'auxiliary_head')]
+        return (*(p and p.type for p in parts), cfg.optim_wrapper.optimizer.type)
+
+    assert {combination(name) for name in NAMES} == {combination(name) for name in FAMILIES}
+
+
+@pytest.mark.parametrize('name', FAMILIES)
+def test_family_trains_a_step(name):
+    cfg = load(name)
+    _, losses = train_a_step(cfg)
+    assert {key for key in losses if '.loss' in key} == FAMILIES[name]
 
 
 @pytest.mark.parametrize('name', [n for n in NAMES if 'toy' not in n])

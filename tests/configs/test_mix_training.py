@@ -8,10 +8,10 @@ prints the table of docs/backbones.md.
 import statistics
 
 import pytest
-from mixing import MIX, load_mix
 from mmengine.config import Config
 
 from conftest import ROOT
+from mixing import MIX, load_mix
 from mmseg_pan.datasets.toy import ToyShapesDataset, make_toy_shapes
 from mmseg_pan.engine import launch
 

@@ -19,11 +19,11 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[level]) for level in (1, 2)
 
 import mmseg
 import numpy as np
-from mini_voc import write_jpeg, write_lists, write_mat
 from mmengine.utils import scandir, track_parallel_progress, track_progress
 from PIL import Image
 from scipy.io import loadmat
 
+from mini_voc import write_jpeg, write_lists, write_mat
 from mmseg_pan.datasets.manifest import ArchiveFacts, ListFacts, Manifest, hash_ids
 from mmseg_pan.datasets.mask_files import encode_mask, voc_palette
 from mmseg_pan.datasets.voc_converter import prepare_voc_aug

@@ -4,6 +4,7 @@ import os
 import shutil
 
 import pytest
+
 from mini_voc import MiniVOC, make_mini_voc
 
 

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from mini_voc import AUG, MiniVOC, snapshot, trusting
 from PIL import Image
 from scipy.io import savemat
 
+from mini_voc import AUG, MiniVOC, snapshot, trusting
 from mmseg_pan.datasets.archives import measure_tar, safe_zip_entries, unpack_tar
 from mmseg_pan.datasets.manifest import VOC_2012_AUG
 from mmseg_pan.datasets.voc_converter import prepare_voc_aug

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mini_voc import TRAIN, MiniVOC, mask_of
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS
 from PIL import Image
 from torch.utils.data import DataLoader
 
+from mini_voc import TRAIN, MiniVOC, mask_of
 from mmseg_pan.datasets import CheckedSegDataset, VOCAugDataset
 from mmseg_pan.datasets.mask_files import encode_mask
 from mmseg_pan.engine.cli import sentence

@@ -4,9 +4,9 @@ import io
 
 import numpy as np
 import pytest
-from mini_voc import write_lists, write_mat
 from PIL import Image
 
+from mini_voc import write_lists, write_mat
 from mmseg_pan.datasets import VOCAugDataset
 from mmseg_pan.datasets.manifest import VOC_2012_AUG, hash_ids
 from mmseg_pan.datasets.mask_files import encode_mask

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mini_voc import write_lists
 from PIL import Image
 
+from mini_voc import write_lists
 from mmseg_pan.datasets.inspection import SEVERITY
 from mmseg_pan.datasets.mask_files import encode_mask
 from mmseg_pan.datasets.verification import Verification, verify

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from mini_voc import (
     AUG,
     TRAIN,
@@ -23,8 +25,6 @@ from mini_voc import (
     write_lists,
     write_mat,
 )
-from PIL import Image
-
 from mmseg_pan.datasets import voc_converter
 from mmseg_pan.datasets.mask_files import voc_palette
 from mmseg_pan.datasets.voc_converter import prepare_voc_aug

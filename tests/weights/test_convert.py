@@ -4,10 +4,10 @@ import pytest
 import torch
 from mmengine.runner import load_checkpoint
 from mmseg.registry import MODELS
-from weights.reference import MobileNetV2, ResNet, image, randomize_norms
 
 from mmseg_pan import UserError
 from mmseg_pan.weights import convert_file, convert_state, read_weights
+from weights.reference import MobileNetV2, ResNet, image, randomize_norms
 
 REFERENCES = {
     'ResNet 18': lambda: ResNet((2, 2, 2, 2), False),
