@@ -19,7 +19,7 @@ from PIL import Image
 
 from mmseg_pan.datasets.toy import ToyShapesDataset, make_toy_shapes
 from mmseg_pan.engine import cli
-from mmseg_pan.engine.launch import newest_checkpoint
+from mmseg_pan.engine.launch import checkpoints
 from mmseg_pan.errors import UserError
 from mmseg_pan.files import write_whole
 
@@ -52,7 +52,7 @@ def train_and_test(config: str, folder: Path, options: list[str]) -> dict[str, f
     start = time.monotonic()
     _run('train.py', file, '--no-validate', '--resume=auto', *common)
     seconds = time.monotonic() - start
-    _run('test.py', file, newest_checkpoint(folder), '--out', folder / 'predictions', *common)
+    _run('test.py', file, checkpoints(folder)[0], '--out', folder / 'predictions', *common)
     metrics = json.loads(max(folder.glob('*/[0-9]*_[0-9]*.json')).read_text())
     metrics['seconds'] = round(seconds)
     write_whole(result, json.dumps(metrics).encode())

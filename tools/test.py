@@ -11,6 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmseg_pan.engine import RunSummaryHook, cli, launch
+from mmseg_pan.weights.trust import trust_no_code
 
 
 def parse_args() -> argparse.Namespace:
@@ -33,7 +34,8 @@ def main() -> None:
     """Test."""
     args = parse_args()
     cfg = cli.load_config(args.config, args.cfg_options, args.work_dir)
-    launch.check_checkpoint(args.checkpoint)
+    trust_no_code(unsafe=args.unsafe_load)
+    launch.check_checkpoint(args.checkpoint, args.unsafe_load)
     cfg.load_from = args.checkpoint
     if args.show or args.show_dir:
         launch.draw_predictions(cfg, args.show, args.show_dir, args.wait_time)

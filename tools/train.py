@@ -12,6 +12,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmseg_pan.engine import RunSummaryHook, cli, launch
+from mmseg_pan.weights.trust import trust_no_code
 
 
 def parse_args() -> argparse.Namespace:
@@ -47,7 +48,11 @@ def main() -> None:
         launch.set_auto_scale_lr(cfg)
     if args.no_validate:
         launch.drop_validation(cfg)
-    origin = launch.set_resume(cfg, args.resume)
+    trust_no_code(unsafe=args.unsafe_load)
+    origin = launch.set_resume(cfg, args.resume, args.unsafe_load)
+    if cfg.load_from and not cfg.resume:
+        launch.check_checkpoint(cfg.load_from, args.unsafe_load)
+        origin = f'Starts from iteration 0 with the weights {cfg.load_from}.'
     launch.check_data(cfg, 'train', 'val')
     launch.check_pretrained(cfg)
     launch.set_devices(cfg, args.launcher, args.local_rank)

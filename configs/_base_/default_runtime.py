@@ -1,7 +1,9 @@
 default_scope = 'mmseg'
 custom_imports = dict(imports=['mmseg_pan'], allow_failed_imports=False)
-# Checkpoints that torch loads without running code from them.
-custom_hooks = [dict(type='SafeCheckpointHook')]
+custom_hooks = [
+    dict(type='SafeCheckpointHook'),  # files that torch loads without running code from them
+    dict(type='StopSignalHook'),  # SIGTERM and SIGINT save before they end the run
+]
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),

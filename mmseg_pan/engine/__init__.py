@@ -1,6 +1,18 @@
-"""What drives a run: launching, hooks, the summary printed at the start."""
+"""What drives a run: launching, hooks, loop and data stream, the summary at the start."""
 
+from .loop import ResumableTrainLoop
 from .safe_checkpoint import SafeCheckpointHook
+from .stop_signal import StopSignalHook
+from .stream import StreamDataset, StreamSampler
 from .summary import RunSummaryHook
+from .verified_checkpoint import VerifiedCheckpointHook
 
-__all__ = ['RunSummaryHook', 'SafeCheckpointHook']
+__all__ = [
+    'ResumableTrainLoop',
+    'RunSummaryHook',
+    'SafeCheckpointHook',
+    'StopSignalHook',
+    'StreamDataset',
+    'StreamSampler',
+    'VerifiedCheckpointHook',
+]

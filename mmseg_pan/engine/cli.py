@@ -57,6 +57,11 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='KEY=VALUE',
         help='change the config, for example train_dataloader.batch_size=8',
     )
+    parser.add_argument(
+        '--unsafe-load',
+        action='store_true',
+        help='let checkpoints run the code they hold; only for files whose maker you trust',
+    )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     # torchrun and the older torch.distributed.launch spell it differently.
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)

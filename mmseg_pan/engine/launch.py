@@ -1,6 +1,7 @@
 """From a config and flags to a Runner: resume, devices, pretrained weights."""
 
 import os
+import pickle
 import re
 from pathlib import Path
 from urllib.error import URLError
@@ -13,52 +14,69 @@ from mmengine.runner import CheckpointLoader, Runner
 from mmseg.registry import DATASETS, RUNNERS
 
 from mmseg_pan.errors import UserError
+from mmseg_pan.weights.trust import check_readable, find_damage
 from mmseg_pan.weights.zoo import find_download
 
 
-def newest_checkpoint(work_dir: str | Path) -> Path | None:
-    """Return the checkpoint of the latest iteration (or epoch) in a folder, if any."""
+def checkpoints(work_dir: str | Path) -> list[Path]:
+    """List a folder's checkpoints, the latest iteration (or epoch) first.
+
+    Their names say it, so that neither a moved work dir nor a stale pointer matters.
+    """
     found = [
         (int(match[1]), path)
         for path in Path(work_dir).glob('*.pth')
         if (match := re.fullmatch(r'(?:iter|epoch)_(\d+)\.pth', path.name))
     ]
-    return max(found)[1] if found else None
+    return [path for _, path in sorted(found, reverse=True)]
 
 
-def set_resume(cfg: Config, choice: str | None) -> str:
+def set_resume(cfg: Config, choice: str | None, unsafe: bool = False) -> str:
     """Settle from which checkpoint a training run goes on.
 
     Args:
         cfg: Config, changed in place.
         choice: None: start afresh. 'newest': the newest checkpoint of the work dir.
             'auto': the same, or a fresh start where there is none. Else a file.
+        unsafe: Whether the checkpoint may run code.
 
     Returns:
-        One sentence that says which it is.
+        What it starts from, and which damaged checkpoints were left out, in sentences.
 
     Raises:
-        UserError: If the checkpoint is not there.
+        UserError: If the checkpoint is not there, or there are damaged ones only.
     """
     cfg.resume = False
     if choice is None:
         return 'Starts from iteration 0.'
-    checkpoint = newest_checkpoint(cfg.work_dir) if choice in ('newest', 'auto') else Path(choice)
-    if checkpoint is None and choice == 'auto':
-        return f'Starts from iteration 0: no checkpoint in {cfg.work_dir} to resume.'
-    if checkpoint is None:
-        raise UserError(
-            f'There is no checkpoint in {cfg.work_dir} to resume; leave --resume out, or type '
-            '"--resume auto" to start afresh where there is none.'
-        )
+    reports = []
+    if choice in ('newest', 'auto'):
+        checkpoint = None
+        for candidate in checkpoints(cfg.work_dir):
+            damage = find_damage(candidate)
+            if damage is None:
+                checkpoint = candidate
+                break
+            reports.append(f'The checkpoint {candidate} is damaged ({damage}) and left out.')
+        if checkpoint is None and choice == 'auto' and not reports:
+            return f'Starts from iteration 0: no checkpoint in {cfg.work_dir} to resume.'
+        if checkpoint is None:
+            raise UserError(
+                f'There is no {"whole " if reports else ""}checkpoint in {cfg.work_dir} to resume; '
+                + (' '.join(reports) + ' Remove them' if reports else 'leave --resume out')
+                + ', or type "--resume auto" to start afresh where there is none.'
+            )
+    else:
+        checkpoint = Path(choice)
     if not checkpoint.is_file():
         raise UserError(
             f'The checkpoint {checkpoint} to resume is not there; give a .pth file, or type '
             '"--resume" alone for the newest one of the work dir.'
         )
+    check_readable(checkpoint, unsafe)
     cfg.resume = True
     cfg.load_from = str(checkpoint)
-    return f'Resumes {checkpoint}.'
+    return ' '.join([*reports, f'Resumes {checkpoint}.'])
 
 
 def set_amp(cfg: Config) -> None:
@@ -143,6 +161,12 @@ def check_pretrained(cfg: Config) -> None:
     for key, checkpoint in pretrained_files(cfg.get('model', {})):
         try:
             CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
+        except pickle.UnpicklingError:
+            raise UserError(
+                f'The pretrained weights {checkpoint} hold more than tensors and plain values and '
+                'would run code to be read; if you trust who made them, type the same command '
+                'with "--unsafe-load".'
+            ) from None
         except (URLError, OSError, KeyError) as error:
             download = find_download(checkpoint)
             place = (
@@ -174,17 +198,24 @@ def pretrained_files(model: dict, prefix: str = '') -> list[tuple[str, str]]:
     return found
 
 
-def check_checkpoint(path: str) -> None:
-    """Stop where a checkpoint that is to be tested is not there.
+def check_checkpoint(path: str, unsafe: bool = False) -> None:
+    """Stop where a checkpoint that is to be loaded is not there, damaged or dangerous.
+
+    Args:
+        path: A file; addresses with a scheme are left to mmengine.
+        unsafe: Whether it may run code.
 
     Raises:
-        UserError: If it is a local path without a file.
+        UserError: Naming the file.
     """
-    if '://' not in path and not Path(path).is_file():
+    if '://' in path:
+        return
+    if not Path(path).is_file():
         folder = Path(path).parent
-        newest = newest_checkpoint(folder) if folder.is_dir() else None
-        hint = f'the newest one there is {newest}.' if newest else 'train one with tools/train.py.'
+        there = checkpoints(folder) if folder.is_dir() else []
+        hint = f'the newest one there is {there[0]}.' if there else 'train one with tools/train.py.'
         raise UserError(f'The checkpoint {path} is not there; {hint}')
+    check_readable(path, unsafe)
 
 
 def check_data(cfg: Config, *splits: str) -> None:

@@ -24,25 +24,25 @@ def cfg(tmp_path):
     return cfg
 
 
-def touch(tmp_path, *names):
+def save(tmp_path, *names):
     for name in names:
-        (tmp_path / name).write_bytes(b'')
+        torch.save(dict(state_dict=dict(weight=torch.ones(100))), tmp_path / name)
 
 
-def test_newest_checkpoint_is_the_highest_iteration(tmp_path):
-    touch(tmp_path, 'iter_9.pth', 'iter_10.pth', 'best_mIoU_iter_99.pth', 'iter_200.pth.tmp')
-    assert launch.newest_checkpoint(tmp_path).name == 'iter_10.pth'
-    assert launch.newest_checkpoint(tmp_path / 'no') is None
+def test_checkpoints_come_by_iteration_and_not_by_name(tmp_path):
+    save(tmp_path, 'iter_9.pth', 'iter_10.pth', 'best_mIoU_iter_99.pth', 'iter_200.pth.tmp')
+    assert [p.name for p in launch.checkpoints(tmp_path)] == ['iter_10.pth', 'iter_9.pth']
+    assert launch.checkpoints(tmp_path / 'no') == []
 
 
 def test_resume_left_out(cfg, tmp_path):
-    touch(tmp_path, 'iter_4.pth')
+    save(tmp_path, 'iter_4.pth')
     assert launch.set_resume(cfg, None) == 'Starts from iteration 0.'
     assert cfg.resume is False
 
 
 def test_resume_newest(cfg, tmp_path):
-    touch(tmp_path, 'iter_4.pth')
+    save(tmp_path, 'iter_4.pth')
     assert launch.set_resume(cfg, 'newest') == f'Resumes {tmp_path / "iter_4.pth"}.'
     assert (cfg.resume, cfg.load_from) == (True, str(tmp_path / 'iter_4.pth'))
 
@@ -55,17 +55,47 @@ def test_resume_newest_without_one(cfg, tmp_path):
 def test_resume_auto_says_which(cfg, tmp_path):
     assert 'no checkpoint' in launch.set_resume(cfg, 'auto')
     assert cfg.resume is False
-    touch(tmp_path, 'iter_4.pth')
+    save(tmp_path, 'iter_4.pth')
     assert 'Resumes' in launch.set_resume(cfg, 'auto')
     assert cfg.resume is True
 
 
 def test_resume_from_a_path(cfg, tmp_path):
-    touch(tmp_path, 'mine.pth', 'iter_4.pth')
+    save(tmp_path, 'mine.pth', 'iter_4.pth')
     launch.set_resume(cfg, str(tmp_path / 'mine.pth'))
     assert cfg.load_from == str(tmp_path / 'mine.pth')
     with pytest.raises(UserError, match=r'no\.pth to resume is not there'):
         launch.set_resume(cfg, str(tmp_path / 'no.pth'))
+
+
+def flip_a_bit(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ('damage', 'words'),
+    [
+        (lambda p: p.write_bytes(p.read_bytes()[:-100]), 'it is cut off'),
+        (lambda p: p.write_bytes(b''), 'it is empty'),
+        (lambda p: p.write_bytes(b'hello'), 'it is not a file of torch'),
+        (flip_a_bit, 'checksum of'),
+    ],
+)
+def test_damaged_newest_is_named_and_the_newest_whole_one_is_taken(cfg, tmp_path, damage, words):
+    save(tmp_path, 'iter_4.pth', 'iter_8.pth', 'iter_12.pth')
+    damage(tmp_path / 'iter_12.pth')
+    told = launch.set_resume(cfg, 'auto')
+    assert told.startswith(f'The checkpoint {tmp_path / "iter_12.pth"} is damaged ({words}')
+    assert told.endswith(f'Resumes {tmp_path / "iter_8.pth"}.')
+    assert cfg.load_from == str(tmp_path / 'iter_8.pth')
+    with pytest.raises(UserError, match=r'iter_12\.pth is damaged'):
+        launch.set_resume(cfg, str(tmp_path / 'iter_12.pth'))
+    for name in ('iter_4.pth', 'iter_8.pth'):
+        (tmp_path / name).unlink()
+    with pytest.raises(UserError, match=r'no whole checkpoint in .*iter_12\.pth is damaged'):
+        launch.set_resume(cfg, 'auto')  # a day of training is not thrown away in silence
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,97 @@
+"""SIGTERM and SIGINT: finish the step, save, go."""
+
+import os
+import signal
+import time
+from types import FrameType
+
+import torch
+from mmengine.dist import all_reduce, is_distributed, is_main_process
+from mmengine.hooks import EMAHook, Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+from .verified_checkpoint import VerifiedCheckpointHook
+
+#: Exit code of a run that was asked to stop and saved its state: EX_TEMPFAIL, try again.
+STOPPED = 75
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
+# torchrun passes on what a terminal has sent to its whole group already.
+_SAME_REQUEST_S = 1.0
+
+
+@HOOKS.register_module()
+class StopSignalHook(Hook):
+    """Save a checkpoint and exit with code 75 on SIGTERM or SIGINT.
+
+    The step at work is finished, with its gradient accumulation, and all processes stop
+    at the same one; a validation at work is broken off, and done again when the run is
+    resumed. A second signal, a second or more after the first, exits at once. Needs a
+    VerifiedCheckpointHook that counts iterations.
+    """
+
+    priority = 'LOWEST'  # after the averaged weights are updated and a due checkpoint is saved
+
+    def __init__(self):
+        self._received: tuple[int, float] | None = None
+        self._owner = 0
+        self._before: dict[int, object] = {}
+
+    def before_train(self, runner: Runner) -> None:
+        """Listen."""
+        self._owner = os.getpid()
+        self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+
+    def after_train(self, runner: Runner) -> None:
+        """Listen no more."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._received is None:
+            self._received = number, now
+            # Loader workers are forks with this handler: they must outlive the last step.
+            if os.getpid() == self._owner and is_main_process():
+                name = signal.Signals(number).name
+                text = f'\n{name}: finishing the step and saving; once more to exit at once.\n'
+                os.write(2, text.encode())  # print may have been interrupted
+        elif now - self._received[1] > _SAME_REQUEST_S:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, *args, **kwargs) -> None:
+        """Stop after a step."""
+        accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
+        if (batch_idx + 1) % accumulated == 0 and self._agreed():
+            self._save_and_exit(runner, batch_idx + 1)
+
+    def after_val_iter(self, runner: Runner, *args, **kwargs) -> None:
+        """Stop in a validation, if it is part of a training."""
+        if self._before and self._agreed():
+            for hook in runner.hooks:
+                if isinstance(hook, EMAHook):  # its weights stand in the model meanwhile
+                    hook.after_val_epoch(runner)
+            self._save_and_exit(runner, runner.iter)
+
+    def _agreed(self) -> bool:
+        if not is_distributed():
+            return self._received is not None
+        flag = torch.tensor(float(self._received is not None))
+        if torch.cuda.is_available():
+            flag = flag.cuda()
+        all_reduce(flag, 'max')
+        return bool(flag.item())
+
+    def _save_and_exit(self, runner: Runner, step: int) -> None:
+        hooks = [h for h in runner.hooks if isinstance(h, VerifiedCheckpointHook)]
+        if not hooks:
+            runner.logger.warning('Stopped without saving: there is no VerifiedCheckpointHook.')
+            raise SystemExit(STOPPED)
+        path = hooks[0].save_now(runner, step)
+        runner.logger.info(
+            f'Stopped after iteration {step} and saved {path}; '
+            'go on with the same command and "--resume".'
+        )
+        raise SystemExit(STOPPED)

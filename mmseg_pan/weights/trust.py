@@ -1,0 +1,108 @@
+"""How far a checkpoint is trusted: which objects it may hold, and whether it is whole."""
+
+import os
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+
+from mmseg_pan.errors import UserError
+
+_NUMBERS = ('f2', 'f4', 'f8', 'i1', 'i2', 'i4', 'i8', 'u1', 'u2', 'u4', 'u8', '?', 'U1')
+
+
+def _history_method(owner, name: str):
+    """Stand in for getattr, which pickled HistoryBuffers call for four methods."""
+    if owner is not HistoryBuffer or name not in ('min', 'max', 'current', 'mean'):
+        raise pickle.UnpicklingError(f'getattr of {name}')
+    return getattr(HistoryBuffer, name)
+
+
+def safe_objects() -> list:
+    """List what checkpoints of mmengine hold beside tensors; none of it runs code.
+
+    Published checkpoints have numpy's scalars and mmengine's HistoryBuffer in their
+    message hub, under the names that numpy 1 or numpy 2 gave them.
+    """
+    rebuild_array = np.zeros(1).__reduce__()[0]
+    rebuild_scalar = np.float64(0).__reduce__()[0]
+    objects = [np.ndarray, np.dtype, HistoryBuffer, *{type(np.dtype(n)) for n in _NUMBERS}]
+    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
+        objects += [(rebuild_array, f'{module}._reconstruct'), (rebuild_scalar, f'{module}.scalar')]
+    return [*objects, (_history_method, 'builtins.getattr')]
+
+
+def trust_no_code(unsafe: bool = False) -> None:
+    """Keep every ``torch.load`` of this process from running code of a file.
+
+    OpenMMLab's and OneDL's loaders, and torch's for downloads, differ in what they allow;
+    torch's environment variables hold for all of them.
+
+    Args:
+        unsafe: The opposite: let files run their code, where somebody asked for it.
+    """
+    force, never = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
+    os.environ.pop(never if not unsafe else force, None)
+    os.environ[never if unsafe else force] = '1'
+    torch.serialization.add_safe_globals(safe_objects())
+
+
+def find_damage(path: str | Path) -> str | None:
+    """Say what is wrong with a file that torch wrote, reading all of it.
+
+    torch itself does not compare the checksums that its zip files hold.
+
+    Returns:
+        The fault in a few words; None where there is none, and for torch's old format,
+        which holds no checksums.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size == 0:
+            return 'it is empty'
+        if not zipfile.is_zipfile(path):
+            with open(path, 'rb') as file:
+                start = file.read(2)
+            if start == b'PK':
+                return 'it is cut off'
+            return None if start[:1] == pickle.PROTO else 'it is not a file of torch'
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+            return f'checksum of {broken}' if broken else None
+    except (OSError, zipfile.BadZipFile, EOFError) as error:
+        return str(error) or type(error).__name__
+
+
+def check_readable(path: str | Path, unsafe: bool = False) -> None:
+    """Stop where a checkpoint is damaged or wants to run code.
+
+    Args:
+        path: A file that is there.
+        unsafe: Whether it may run code.
+
+    Raises:
+        UserError: Naming the file and what it asks for.
+    """
+    damage = find_damage(path)
+    if damage:
+        raise UserError(f'The checkpoint {path} is damaged ({damage}); copy or train it again.')
+    if unsafe:
+        return
+    try:
+        with torch.serialization.safe_globals(safe_objects()):
+            torch.load(path, map_location='meta', weights_only=True)
+    except pickle.UnpicklingError as error:
+        wanted = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        raise UserError(
+            f'The checkpoint {path} holds more than tensors and plain values '
+            f'({", ".join(wanted) or str(error).splitlines()[0]}) and would run code to be read; '
+            'if you trust who made it, type the same command with "--unsafe-load".'
+        ) from None
+    except (RuntimeError, EOFError, ValueError, OSError) as error:
+        raise UserError(
+            f'The checkpoint {path} cannot be read ({str(error).splitlines()[0]}); '
+            'copy or train it again.'
+        ) from None
