@@ -35,6 +35,12 @@ def write_whole(path: Path, data: bytes, durable: bool = True) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+    if durable and os.name == 'posix':
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)  # the name
+        finally:
+            os.close(folder)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -1,5 +1,7 @@
 """SIGTERM and SIGINT: finish the step, save, go."""
 
+import atexit
+import mmap
 import os
 import signal
 import time
@@ -36,30 +38,41 @@ class StopSignalHook(Hook):
         self._received: tuple[int, float] | None = None
         self._owner = 0
         self._before: dict[int, object] = {}
+        self._training = mmap.mmap(-1, 1)  # one byte that forks share
 
     def before_train(self, runner: Runner) -> None:
         """Listen."""
         self._owner = os.getpid()
+        self._training[0] = 1
+        atexit.register(self._release_workers)  # runs before multiprocessing ends them
         self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
 
     def after_train(self, runner: Runner) -> None:
         """Listen no more."""
+        self._release_workers()
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
 
+    def _release_workers(self) -> None:
+        self._training[0] = 0
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
+        if os.getpid() != self._owner:
+            # A loader worker, forked with this handler. What is sent to all processes of
+            # a job must not end it before the last step, which needs its samples.
+            if number == signal.SIGTERM and not self._training[0]:
+                _die_of(number)
+            return
         now = time.monotonic()
         if self._received is None:
             self._received = number, now
-            # Loader workers are forks with this handler: they must outlive the last step.
-            if os.getpid() == self._owner and is_main_process():
+            if is_main_process():
                 name = signal.Signals(number).name
                 text = f'\n{name}: finishing the step and saving; once more to exit at once.\n'
-                os.write(2, text.encode())  # print may have been interrupted
+                os.write(2, text.encode())  # a print may have been interrupted
         elif now - self._received[1] > _SAME_REQUEST_S:
-            signal.signal(number, signal.SIG_DFL)
-            os.kill(os.getpid(), number)
+            _die_of(number)
 
     def after_train_iter(self, runner: Runner, batch_idx: int, *args, **kwargs) -> None:
         """Stop after a step."""
@@ -85,6 +98,7 @@ class StopSignalHook(Hook):
         return bool(flag.item())
 
     def _save_and_exit(self, runner: Runner, step: int) -> None:
+        self._release_workers()
         hooks = [h for h in runner.hooks if isinstance(h, VerifiedCheckpointHook)]
         if not hooks:
             runner.logger.warning('Stopped without saving: there is no VerifiedCheckpointHook.')
@@ -95,3 +109,9 @@ class StopSignalHook(Hook):
             'go on with the same command and "--resume".'
         )
         raise SystemExit(STOPPED)
+
+
+def _die_of(number: int) -> None:
+    """End this process as the signal would have without a handler."""
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
@@ -21,7 +22,7 @@ def _history_method(owner, name: str):
     return getattr(HistoryBuffer, name)
 
 
-def safe_objects() -> list:
+def safe_objects() -> list[tuple]:
     """List what checkpoints of mmengine hold beside tensors; none of it runs code.
 
     Published checkpoints have numpy's scalars and mmengine's HistoryBuffer in their
@@ -29,7 +30,10 @@ def safe_objects() -> list:
     """
     rebuild_array = np.zeros(1).__reduce__()[0]
     rebuild_scalar = np.float64(0).__reduce__()[0]
-    objects = [np.ndarray, np.dtype, HistoryBuffer, *{type(np.dtype(n)) for n in _NUMBERS}]
+    types = [np.ndarray, np.dtype, HistoryBuffer, *{type(np.dtype(n)) for n in _NUMBERS}]
+    # All by name: OneDL's loader takes its own list away again after each file, and with it what
+    # is on both lists in the same form.
+    objects = [(kind, f'{kind.__module__}.{kind.__qualname__}') for kind in types]
     for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
         objects += [(rebuild_array, f'{module}._reconstruct'), (rebuild_scalar, f'{module}.scalar')]
     return [*objects, (_history_method, 'builtins.getattr')]
@@ -91,14 +95,14 @@ def check_readable(path: str | Path, unsafe: bool = False) -> None:
         raise UserError(f'The checkpoint {path} is damaged ({damage}); copy or train it again.')
     if unsafe:
         return
+    torch.serialization.add_safe_globals(safe_objects())
     try:
-        with torch.serialization.safe_globals(safe_objects()):
-            torch.load(path, map_location='meta', weights_only=True)
+        torch.load(path, map_location='meta', weights_only=True)
     except pickle.UnpicklingError as error:
-        wanted = torch.serialization.get_unsafe_globals_in_checkpoint(path)
+        wanted = re.findall(r'GLOBAL (\S+)', str(error)) or str(error).splitlines()[:1]
         raise UserError(
             f'The checkpoint {path} holds more than tensors and plain values '
-            f'({", ".join(wanted) or str(error).splitlines()[0]}) and would run code to be read; '
+            f'({wanted[0]}) and would run code to be read; '
             'if you trust who made it, type the same command with "--unsafe-load".'
         ) from None
     except (RuntimeError, EOFError, ValueError, OSError) as error:

@@ -1,0 +1,137 @@
+"""Losses that are not finite, and what the loop asks of a config."""
+
+import re
+
+import pytest
+import torch
+from engine.runs import differences, small_cfg, tensors, train
+from mmengine.hooks import Hook
+from mmseg.registry import MODELS
+
+from mmseg_pan import UserError
+
+
+@MODELS.register_module()
+class SpoiltLoss(torch.nn.Module):
+    """Cross entropy that is not finite at some calls, and leaves NaN in batch norm then."""
+
+    loss_name = 'loss_ce'
+    spoilt: tuple = ()
+    value = float('nan')
+    calls = 0
+
+    def forward(self, logits, label, **kwargs):
+        SpoiltLoss.calls += 1
+        loss = logits.square().mean()
+        return loss * self.value if SpoiltLoss.calls in self.spoilt else loss
+
+
+@pytest.fixture
+def spoil(monkeypatch):
+    def set_calls(*calls, value=float('nan')):
+        monkeypatch.setattr(SpoiltLoss, 'spoilt', calls)
+        monkeypatch.setattr(SpoiltLoss, 'calls', 0)
+        monkeypatch.setattr(SpoiltLoss, 'value', value)
+
+    return set_calls
+
+
+def spoilt_cfg(work_dir, toy_root, **options):
+    loss = dict(_delete_=True, type='SpoiltLoss')
+    return small_cfg(work_dir, toy_root, model__decode_head__loss_decode=loss, **options)
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, toy_root, spoil, value):
+    spoil(3, value=value)
+    cfg = spoilt_cfg(tmp_path, toy_root, interval=1)
+    with pytest.raises(UserError) as caught:
+        train(cfg)
+    sentence = str(caught.value)
+    assert 'not finite at iteration 3 (learning rate 0.0004' in sentence
+    assert re.search(r'decode\.loss_ce (nan|inf)', sentence)
+    assert len(re.findall(r'JPEGImages/train_\d+\.jpg', sentence)) == 2
+    assert 'train_cfg.max_nonfinite_steps=10' in sentence
+    assert {p.name for p in tmp_path.glob('*.pth')} == {'iter_1.pth', 'iter_2.pth'}
+
+
+class SpoilBatchNorm(Hook):
+    """What an overflow in the forward pass leaves behind."""
+
+    def __init__(self, iteration):
+        self.iteration = iteration
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.here = batch_idx + 1 == self.iteration
+        if self.here:
+            norm = runner.model.backbone.stem[1]
+
+            def spoil(module, *_):
+                module.running_mean.fill_(float('nan'))
+
+            self.handle = norm.register_forward_hook(spoil)
+
+    def after_train_iter(self, *args, **kwargs):
+        if self.here:
+            self.handle.remove()
+
+
+def test_steps_are_left_out_up_to_the_limit(tmp_path, toy_root, spoil):
+    """As if the step had not been: weights, batch norm and optimizer stay."""
+    spoil(3, 5)
+    states = {}
+
+    class Keep(Hook):
+        priority = 'LOWEST'
+
+        def after_train_iter(self, runner, batch_idx, *args, **kwargs):
+            state = dict(
+                model=runner.model.state_dict(), optimizer=runner.optim_wrapper.state_dict()
+            )
+            states[batch_idx + 1] = {
+                k: v.clone() for k, v in tensors(state).items() if '.lr' not in k
+            }
+
+    cfg = spoilt_cfg(tmp_path, toy_root, train_cfg__max_nonfinite_steps=2, param_scheduler=[])
+    runner = train(cfg, hooks=[Keep(), SpoilBatchNorm(3)])
+    assert runner.iter == 6
+    for iteration in (2, 4, 6):
+        moved = differences(states[iteration], states[iteration - 1])
+        assert any('conv_seg.weight' in k for k in moved)
+    for iteration in (3, 5):
+        assert differences(states[iteration], states[iteration - 1]) == {}
+
+
+def test_the_limit_counts_over_a_resume(tmp_path, toy_root, spoil):
+    spoil(2)
+    cfg = spoilt_cfg(tmp_path, toy_root, train_cfg__max_nonfinite_steps=1)
+    train(cfg, stop_after=4)
+    spoil(1)
+    with pytest.raises(UserError, match=r'at iteration 5 .* and 1 such steps are allowed'):
+        train(cfg, resume='newest')
+
+
+def test_other_samplers_are_refused(tmp_path, toy_root):
+    cfg = small_cfg(tmp_path, toy_root)
+    cfg.train_dataloader.sampler = dict(type='DefaultSampler', shuffle=True)
+    with pytest.raises(UserError, match=r'sampler=dict\(type="InfiniteSampler"\).*DefaultSampler'):
+        train(cfg)
+
+
+@pytest.mark.parametrize('workers', [0, 1, 3])
+@pytest.mark.parametrize('fault', ['image', 'mask'])
+def test_a_sample_that_cannot_be_read_is_named(tmp_path, toy_root, workers, fault):
+    import shutil
+
+    from PIL import Image
+
+    root = shutil.copytree(toy_root, tmp_path / 'toy')
+    if fault == 'image':
+        path = root / 'JPEGImages/train_00005.jpg'
+        path.write_bytes(path.read_bytes()[:300])
+    else:
+        path = root / 'SegmentationClass/train_00005.png'
+        Image.new('L', (64, 64), 99).save(path)
+    cfg = small_cfg(tmp_path / 'run', root, workers=workers, iterations=20)
+    with pytest.raises(UserError, match=r'train_00005'):
+        train(cfg)
