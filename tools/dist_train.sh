@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Train with several processes on this machine, or on NNODES of them.
 #     bash tools/dist_train.sh CONFIG PROCESSES [arguments of tools/train.py]
-# Environment: NNODES, NODE_RANK, MASTER_ADDR, PORT, PYTHON.
+# Environment: NNODES, NODE_RANK, MASTER_ADDR, PORT, PYTHON, and MAX_RESTARTS: how often a job that
+# lost a process is started again, which goes on where it was with "--resume auto".
 set -euo pipefail
 if [ $# -lt 2 ]; then
     echo 'error: usage: bash tools/dist_train.sh CONFIG PROCESSES [arguments]' >&2
@@ -10,8 +11,15 @@ fi
 config=$1
 processes=$2
 tools=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+here=
+if [ "${NNODES:-1}" = 1 ]; then
+    here=--local-addr=127.0.0.1 # not every machine can resolve its own name
+fi
+# A restart needs c10d and a store of its own: in a shared one it finds the addresses of the
+# processes that are gone, and waits for them (pytorch/pytorch issue 135712).
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 "${PYTHON:-python}" -m torch.distributed.run \
-    --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${PORT:-29500}" \
-    --nproc_per_node="$processes" \
+    --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" ${here:+"$here"} --rdzv_id=mmseg_pan \
+    --rdzv_backend=c10d --rdzv_endpoint="${MASTER_ADDR:-127.0.0.1}:${PORT:-29500}" \
+    --nproc_per_node="$processes" --max-restarts="${MAX_RESTARTS:-0}" \
     "$tools/train.py" "$config" --launcher pytorch "${@:3}"

@@ -41,6 +41,8 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         # OpenMMLab's loop has opened the loader by now. Persistent workers would stay as they
         # were forked: before StopSignalHook, which they have to inherit.
         self.dataloader_iterator = self.dataloader._iterator = None
+        # And that has drawn from torch's generator, from which the weights come next.
+        seed_everything(runner.seed, 2)
         self.max_nonfinite_steps = max_nonfinite_steps
 
     def run(self) -> torch.nn.Module:

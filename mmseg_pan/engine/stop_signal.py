@@ -49,6 +49,9 @@ class StopSignalHook(Hook):
 
     def after_train(self, runner: Runner) -> None:
         """Listen no more."""
+        self._listen_no_more()
+
+    def _listen_no_more(self) -> None:
         self._release_workers()
         for number, handler in self._before.items():
             signal.signal(number, handler)
@@ -98,16 +101,17 @@ class StopSignalHook(Hook):
         return bool(flag.item())
 
     def _save_and_exit(self, runner: Runner, step: int) -> None:
-        self._release_workers()
         hooks = [h for h in runner.hooks if isinstance(h, VerifiedCheckpointHook)]
         if not hooks:
             runner.logger.warning('Stopped without saving: there is no VerifiedCheckpointHook.')
+            self._listen_no_more()
             raise SystemExit(STOPPED)
         path = hooks[0].save_now(runner, step)
         runner.logger.info(
             f'Stopped after iteration {step} and saved {path}; '
             'go on with the same command and "--resume".'
         )
+        self._listen_no_more()
         raise SystemExit(STOPPED)
 
 

@@ -4,10 +4,10 @@ import re
 
 import pytest
 import torch
-from engine.runs import differences, small_cfg, tensors, train
 from mmengine.hooks import Hook
 from mmseg.registry import MODELS
 
+from engine.runs import differences, small_cfg, tensors, train
 from mmseg_pan import UserError
 
 

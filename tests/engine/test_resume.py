@@ -6,8 +6,9 @@ import shutil
 import mmcv.transforms
 import pytest
 import torch
-from engine.runs import BATCH, differences, small_cfg, train, trained_state
 from mmseg.registry import TRANSFORMS
+
+from engine.runs import BATCH, differences, small_cfg, train, trained_state
 
 LOADED = multiprocessing.Value('i', 0)
 

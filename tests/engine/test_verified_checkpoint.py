@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from engine.runs import differences, small_cfg, train, trained_state
 from mmengine.runner import find_latest_checkpoint
 
+from engine.runs import differences, small_cfg, train, trained_state
 from mmseg_pan import UserError
 from mmseg_pan.engine import VerifiedCheckpointHook, launch
 from mmseg_pan.weights.trust import find_damage

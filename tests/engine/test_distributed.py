@@ -1,0 +1,99 @@
+"""Two processes on a CPU: the same gradient, and nothing lost with a lost process."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from conftest import ROOT
+from engine.runs import differences, small_cfg, trained_state
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason='two gloo processes on CPUs')
+LIMIT_S = 60  # a lost process must be noticed within a minute
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return str(s.getsockname()[1])
+
+
+def environment(**more):
+    return {
+        **os.environ,
+        'PORT': free_port(),
+        'PYTHON': sys.executable,
+        'PYTHONPATH': f'{ROOT}{os.pathsep}{ROOT / "tests"}',
+        'PYTHONWARNINGS': 'ignore',
+        'OMP_NUM_THREADS': '1',
+        **more,
+    }
+
+
+def train_on_two(work_dir, toy_root, *args, fault=None, restarts=0):
+    """Train six iterations by tools/dist_train.sh, with a checkpoint at every second one."""
+    cfg = small_cfg(work_dir, toy_root, workers=1, ema=True)
+    cfg.custom_imports.imports.append('engine.faults')
+    if fault:
+        cfg.custom_hooks.append(dict(type='SignalOneProcess', **fault))
+    work_dir.mkdir(exist_ok=True)
+    cfg.dump(work_dir / 'config.py')
+    return subprocess.run(
+        ['bash', ROOT / 'tools/dist_train.sh', work_dir / 'config.py', '2', *args],
+        env=environment(MAX_RESTARTS=str(restarts)),
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S + 60,
+    )
+
+
+@pytest.fixture(scope='module')
+def straight(tmp_path_factory, toy_root):
+    folder = tmp_path_factory.mktemp('two') / 'straight'
+    done = train_on_two(folder, toy_root)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return trained_state(folder / 'iter_6.pth')
+
+
+def test_gradient_equals_that_of_one_process_with_both_batches():
+    launch = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2']
+    done = subprocess.run(
+        [*launch, f'--master_port={free_port()}', ROOT / 'tests/engine/gradients.py'],
+        env=environment(),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert float(re.search(r'difference (\S+)', done.stdout)[1]) < 1e-9
+
+
+def test_a_killed_process_ends_the_job_and_a_restart_ends_in_the_same_weights(
+    tmp_path, toy_root, straight
+):
+    fault = dict(iteration=3, number=int(signal.SIGKILL))
+    done = train_on_two(tmp_path / 'run', toy_root, fault=fault)
+    assert done.returncode == 1
+    assert re.search(r'rank +: 1 \(local_rank: 1\)\s+exitcode +: -9', done.stderr)
+    assert {p.name for p in (tmp_path / 'run').glob('*.pth')} == {'iter_2.pth'}
+    fault['iteration'] = 5
+    done = train_on_two(tmp_path / 'run', toy_root, '--resume', 'auto', fault=fault, restarts=1)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert f'Resumes {tmp_path}/run/iter_2.pth.' in done.stdout
+    assert f'Resumes {tmp_path}/run/iter_4.pth.' in done.stdout
+    assert differences(trained_state(tmp_path / 'run/iter_6.pth'), straight) == {}
+
+
+def test_a_signal_to_one_process_stops_both_at_the_same_step(tmp_path, toy_root, straight):
+    fault = dict(iteration=3, number=int(signal.SIGTERM))
+    done = train_on_two(tmp_path / 'run', toy_root, fault=fault)
+    assert done.returncode == 1  # torchrun's own; it names the processes'
+    assert re.search(r'exitcode +: 75', done.stderr)
+    assert {p.name for p in (tmp_path / 'run').glob('*.pth')} == {'iter_2.pth', 'iter_3.pth'}
+    done = train_on_two(tmp_path / 'run', toy_root, '--resume')
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert differences(trained_state(tmp_path / 'run/iter_6.pth'), straight) == {}
