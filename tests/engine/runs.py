@@ -1,5 +1,6 @@
 """Small real training runs, and what is left of them."""
 
+import os
 import random
 from pathlib import Path
 from unittest import mock
@@ -120,7 +121,7 @@ def end_workers(runner) -> None:
     """End loader processes now: left to the garbage collector they take five seconds each."""
     iterators = [getattr(runner.train_loop, 'dataloader_iterator', None)]
     loops = filter(None, (runner.train_loop, runner.val_loop))
-    iterators += [loop.dataloader._iterator for loop in loops]
+    iterators += [getattr(loop.dataloader, '_iterator', None) for loop in loops]
     for iterator in iterators:
         if hasattr(iterator, '_shutdown_workers'):
             iterator._shutdown_workers()
@@ -154,3 +155,22 @@ def differences(a: dict[str, Tensor], b: dict[str, Tensor]) -> dict[str, float]:
         for k in a
         if not torch.equal(a[k], b[k])
     }
+
+
+def in_a_fork(action) -> int:
+    """Run an action in a forked process that may die of it.
+
+    Returns:
+        0, or the signal that ended it.
+    """
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            action()
+            code = 0
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0

@@ -1,13 +1,18 @@
 """Exact resume: the interrupted run ends in the weights of the undisturbed one."""
 
 import multiprocessing
+import re
 import shutil
+from pathlib import Path
 
 import mmcv.transforms
+import mmseg
 import pytest
 import torch
+from mmengine.config import Config
 from mmseg.registry import TRANSFORMS
 
+from conftest import ROOT
 from engine.runs import BATCH, differences, small_cfg, train, trained_state
 
 LOADED = multiprocessing.Value('i', 0)
@@ -117,3 +122,29 @@ def test_two_runs_have_bit_equal_losses(tmp_path, toy_root):
         runs.append(runner.message_hub.get_scalar('train/loss').data[0].tolist())
     assert len(runs[0]) == 4
     assert runs[0] == runs[1]
+
+
+def test_the_four_lines_in_a_config_of_mmsegs_own(tmp_path, toy_root):
+    """Schedule and runtime that the installed mmseg ships, with what docs/trust.md adds."""
+    text = (ROOT / 'docs/trust.md').read_text()
+    lines = re.search(r'Four lines.*?```python\n(.*?)```', text, re.S)[1]
+    assert len(lines.splitlines()) == 4
+    base = Path(mmseg.__file__).parent / '.mim/configs/_base_'
+    files = [str(base / 'default_runtime.py'), str(base / 'schedules/schedule_20k.py')]
+    config = tmp_path / 'config.py'
+    config.write_text(f'_base_ = {files}\n{lines}')
+    small = small_cfg(tmp_path / 'a', toy_root)
+    for name in 'ab':
+        cfg = Config.fromfile(config)
+        for key in ('model', 'train_dataloader', 'randomness', 'log_level'):
+            cfg[key] = small[key]
+        cfg.train_cfg.update(max_iters=6)
+        cfg.val_cfg = cfg.test_cfg = None
+        cfg.default_hooks.checkpoint.interval = 2
+        cfg.work_dir = str(tmp_path / name)
+        if name == 'b':
+            train(cfg, stop_after=3)
+        runner = train(cfg, resume='newest' if name == 'b' else None)
+        assert type(runner.train_loop).__name__ == 'ResumableTrainLoop'
+    whole, resumed = (trained_state(tmp_path / name / 'iter_6.pth') for name in 'ab')
+    assert differences(resumed, whole) == {}

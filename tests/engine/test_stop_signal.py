@@ -6,8 +6,7 @@ import signal
 import pytest
 from mmengine.hooks import Hook
 
-from engine.runs import differences, small_cfg, train, trained_state
-from engine.test_verified_checkpoint import in_a_fork
+from engine.runs import differences, in_a_fork, small_cfg, train, trained_state
 from mmseg_pan.engine import StopSignalHook, stop_signal
 
 OPTIONS = dict(ema=True, val_interval=3)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from mmengine.runner import find_latest_checkpoint
 
-from engine.runs import differences, small_cfg, train, trained_state
+from engine.runs import differences, in_a_fork, small_cfg, train, trained_state
 from mmseg_pan import UserError
 from mmseg_pan.engine import VerifiedCheckpointHook, launch
 from mmseg_pan.weights.trust import find_damage
@@ -39,25 +39,6 @@ def hook_and_runner(saved, tmp_path, monkeypatch):
     monkeypatch.setattr(hook, 'max_keep_ckpts', 2)
     monkeypatch.setattr(runner, '_work_dir', str(copy))
     return hook, runner, copy
-
-
-def in_a_fork(action) -> int:
-    """Run an action in a forked process that may die of it.
-
-    Returns:
-        0, or the signal that ended it.
-    """
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            action()
-            code = 0
-        finally:
-            os._exit(code)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
-    return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0
 
 
 def save(hook, runner, step=6):
