@@ -80,18 +80,19 @@ def set_resume(cfg: Config, choice: str | None, unsafe: bool = False) -> str:
 
 
 def set_amp(cfg: Config) -> None:
-    """Turn on automatic mixed precision.
+    """Turn on automatic mixed precision: bfloat16, or float16 on a GPU without it.
 
     Raises:
-        UserError: Where there is no GPU, or the config has another optimizer wrapper.
+        UserError: If the config has another optimizer wrapper.
     """
-    if not torch.cuda.is_available():
-        raise UserError('--amp needs a GPU, and torch finds none; leave --amp out.')
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
-    if kind not in ('OptimWrapper', 'AmpOptimWrapper'):
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'):
         raise UserError(f'--amp works with optim_wrapper type OptimWrapper, not {kind}.')
-    cfg.optim_wrapper.type = 'AmpOptimWrapper'
-    cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    elif kind == 'OptimWrapper':
+        cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
 
 
 def set_auto_scale_lr(cfg: Config) -> None:

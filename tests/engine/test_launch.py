@@ -121,16 +121,19 @@ def test_auto_scale_lr_needs_a_base(cfg):
     assert cfg.auto_scale_lr.enable
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason='says what happens without a GPU')
-def test_amp_without_gpu(cfg):
-    with pytest.raises(UserError, match='--amp needs a GPU, and torch finds none'):
-        launch.set_amp(cfg)
-
-
-def test_amp_with_gpu(cfg, monkeypatch):
-    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+@pytest.mark.parametrize(
+    ('cuda', 'bfloat16', 'expected'),
+    [
+        (False, False, dict(type='BFloat16OptimWrapper')),
+        (True, True, dict(type='BFloat16OptimWrapper')),
+        (True, False, dict(type='AmpOptimWrapper', loss_scale='dynamic')),
+    ],
+)
+def test_amp_takes_bfloat16_where_it_is(cfg, monkeypatch, cuda, bfloat16, expected):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda)
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: bfloat16)
     launch.set_amp(cfg)
-    assert cfg.optim_wrapper == dict(type='AmpOptimWrapper', loss_scale='dynamic')
+    assert cfg.optim_wrapper == expected
     cfg.optim_wrapper.type = 'Other'
     with pytest.raises(UserError, match='OptimWrapper, not Other'):
         launch.set_amp(cfg)

@@ -1,0 +1,100 @@
+"""Memory format, bfloat16 and compilation: in effect, and the same training."""
+
+from functools import partial
+
+import pytest
+import torch
+from mmengine.hooks import Hook
+
+from engine.runs import differences, small_cfg, train, trained_state
+
+CHANNELS_LAST = [dict(type='ChannelsLastHook')]
+BFLOAT16 = dict(type='BFloat16OptimWrapper')
+
+
+class Look(Hook):
+    """Note what the convolutions of backbone and head are given."""
+
+    priority = 'LOWEST'
+
+    def before_train(self, runner):
+        self.seen = {}
+        for name, module in runner.model.named_modules():
+            if isinstance(module, torch.nn.Conv2d):
+                module.register_forward_hook(partial(self.note, name))
+
+    def note(self, name, module, args, out):
+        self.seen.setdefault(name, (args[0], module.weight.detach(), out))
+
+    def __call__(self):
+        assert any('backbone' in name for name in self.seen)
+        assert any('decode_head' in name for name in self.seen)
+        return self.seen.values()
+
+
+def losses(runner):
+    return runner.message_hub.get_scalar('train/loss').data[0].tolist()
+
+
+@pytest.fixture(scope='module')
+def plain(tmp_path_factory, toy_root):
+    look = Look()
+    runner = train(small_cfg(tmp_path_factory.mktemp('plain'), toy_root, 3), hooks=[look])
+    assert not all(image.is_contiguous(memory_format=torch.channels_last) for image, *_ in look())
+    return losses(runner)
+
+
+def test_channels_last_reaches_every_convolution(tmp_path, toy_root, plain):
+    cfg = small_cfg(tmp_path, toy_root, 3)
+    cfg.custom_hooks += CHANNELS_LAST
+    look = Look()
+    runner = train(cfg, hooks=[look])
+    for tensors in look():
+        for tensor in tensors:
+            assert tensor.is_contiguous(memory_format=torch.channels_last)
+    assert losses(runner) == pytest.approx(plain, rel=1e-3)
+
+
+def test_bfloat16_reaches_convolutions_and_leaves_weights_alone(tmp_path, toy_root, plain):
+    look = Look()
+    runner = train(small_cfg(tmp_path, toy_root, 3, optim_wrapper=BFLOAT16), hooks=[look])
+    for _, weight, out in look():
+        assert (weight.dtype, out.dtype) == (torch.float32, torch.bfloat16)
+    assert losses(runner) == pytest.approx(plain, rel=0.05)
+    assert losses(runner) != pytest.approx(plain, rel=1e-6)
+
+
+def test_compiled_training_is_the_same_and_one_graph_a_part(tmp_path, toy_root, plain):
+    """Without inductor, which would take minutes: a graph break is an error all the same."""
+    cfg = small_cfg(tmp_path, toy_root, 3)
+    cfg.custom_hooks.append(dict(type='CompileHook', backend='aot_eager'))
+    torch._dynamo.utils.counters.clear()
+    runner = train(cfg)
+    counters = torch._dynamo.utils.counters
+    assert counters['stats']['unique_graphs'] >= 2
+    assert not counters['graph_break']
+    assert losses(runner) == pytest.approx(plain, rel=1e-3)
+
+
+def test_resume_is_exact_with_all_of_them(tmp_path, toy_root):
+    states = []
+    for name in 'ab':
+        cfg = small_cfg(tmp_path / name, toy_root, optim_wrapper=BFLOAT16)
+        cfg.custom_hooks += CHANNELS_LAST
+        if name == 'b':
+            train(cfg, stop_after=3)
+        train(cfg, resume='auto')
+        states.append(trained_state(tmp_path / name / 'iter_6.pth'))
+    assert differences(*states) == {}
+
+
+def test_amp_flag_trains_on_a_cpu(run_tool, toy_root):
+    """The flag as a user types it."""
+    from conftest import ROOT
+
+    output = run_tool(
+        'train.py', ROOT / 'configs/pan/pan_r18-d16_toy.py', '--amp', '--no-validate',
+        '--cfg-options', 'train_cfg.max_iters=2', 'train_dataloader.batch_size=2',
+        'model.data_preprocessor.size=[64,64]', 'default_hooks.logger.interval=1',
+    ).stdout  # fmt: skip
+    assert 'Iter(train) [2/2]' in output
