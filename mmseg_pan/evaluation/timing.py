@@ -1,56 +1,142 @@
-"""Time several models against each other in one run."""
+"""Time several networks against each other, and against what the machine can do, in one run."""
 
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
+from functools import partial
+from typing import NamedTuple
 
 import torch
-from mmseg.registry import MODELS
 from torch import Tensor
 
+from .contenders import Contender, device
+from .memory import peak_memory
 
-def time_parts(
-    models: dict[str, dict], height: int, width: int, rounds: int = 10
+
+def interleave(
+    actions: dict[str, Callable[[], dict[str, float]]], rounds: int
 ) -> dict[str, dict[str, list[float]]]:
-    """Time backbone and decode head of each model, one image at a time.
+    """Let actions take turns within every round.
 
-    The models take turns within every round, so that whatever else the machine does
-    meets all of them alike: read ratios, not seconds.
+    Whatever else the machine does then meets all of them alike: read ratios, not seconds.
 
     Args:
-        models: Name -> config of an MMSeg segmentor (without a neck).
-        height: Image height in pixels.
-        width: Image width in pixels.
+        actions: Name -> what measures itself and returns seconds by part.
         rounds: How often each is measured, after one round to warm up.
 
     Returns:
-        Name -> {'backbone': seconds, 'decode_head': seconds}, a list of ``rounds`` each.
+        Name -> part -> ``rounds`` measurements.
     """
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    built = {name: MODELS.build(cfg).eval().to(device) for name, cfg in models.items()}
-    image = torch.rand(1, 3, height, width, device=device)
-    times = {name: {'backbone': [], 'decode_head': []} for name in models}
-    with torch.inference_mode():
-        for number in range(rounds + 1):
-            for name, model in built.items():
-                first, maps = _timed(model.backbone, image)
-                second, _ = _timed(model.decode_head, maps)
+    times: dict[str, dict[str, list[float]]] = {name: {} for name in actions}
+    for number in range(rounds + 1):
+        for name, action in actions.items():
+            for part, seconds in action().items():
                 if number:
-                    times[name]['backbone'].append(first)
-                    times[name]['decode_head'].append(second)
+                    times[name].setdefault(part, []).append(seconds)
     return times
 
 
-def _timed(module: Callable, x) -> tuple[float, Tensor]:
-    start = _now()
-    y = module(x)
-    return _now() - start, y
+def inference(contender: Contender, image: Tensor, bfloat16: bool = False) -> Callable:
+    """Return an action that segments an image, to the logits of the head.
+
+    Args:
+        contender: A network in evaluation mode.
+        image: Normalised image, ``(N, 3, H, W)``.
+        bfloat16: Whether to run under autocast.
+    """
+
+    def action() -> dict[str, float]:
+        with torch.inference_mode(), _precision(bfloat16):
+            start = now()
+            maps = contender.backbone(image)
+            middle = now()
+            contender.head(maps)
+            end = now()
+        return dict(backbone=middle - start, head=end - middle, whole=end - start)
+
+    return action
 
 
-def _now() -> float:
+def training_step(
+    contender: Contender, images: Tensor, labels: Tensor, bfloat16: bool = False, **optimizer
+) -> Callable:
+    """Return an action that takes one step: forward, loss at full resolution, backward, SGD.
+
+    Args:
+        contender: A network in training mode.
+        images: Normalised images, ``(N, 3, H, W)``.
+        labels: Class ids, ``(N, H, W)``.
+        bfloat16: Whether forward and loss run under autocast.
+        **optimizer: More arguments of torch's SGD.
+    """
+    sgd = torch.optim.SGD(contender.model.parameters(), lr=1e-4, momentum=0.9, **optimizer)
+
+    def action() -> dict[str, float]:
+        start = now()
+        with _precision(bfloat16):
+            loss = contender.loss(images, labels)
+        sgd.zero_grad(set_to_none=True)
+        loss.backward()
+        sgd.step()
+        return dict(whole=now() - start)
+
+    return action
+
+
+def _precision(bfloat16: bool):
+    return torch.autocast(device(), torch.bfloat16) if bfloat16 else nullcontext()
+
+
+class Limit(NamedTuple):
+    """Something of which the machine can do only so much a second."""
+
+    amount: float
+    action: Callable[[], dict[str, float]]
+
+
+def limits(bfloat16: bool = False) -> dict[str, Limit]:
+    """Return what bounds a network on this machine, to be measured beside it.
+
+    Matrix products in float32 and bfloat16 (operations), and a copy (bytes read and written).
+
+    Args:
+        bfloat16: Whether bfloat16 is of interest.
+    """
+    found = {}
+    dtypes = dict(float32=torch.float32, **(dict(bfloat16=torch.bfloat16) if bfloat16 else {}))
+    for name, dtype in dtypes.items():
+        # Machines without bfloat16 units take minutes for what others do in a moment.
+        for side in (256, 512, 1024, 2048):
+            a, b = (torch.randn(side, side, device=device(), dtype=dtype) for _ in range(2))
+            action = partial(_seconds, partial(torch.matmul, a, b))
+            action()
+            if action()['whole'] > 0.02:
+                break
+        found[name] = Limit(2 * side**3, action)
+    source = torch.zeros(2**26, device=device())
+    target = torch.empty_like(source)
+    found['copy'] = Limit(2 * 4 * 2**26, partial(_seconds, partial(target.copy_, source)))
+    return found
+
+
+def _seconds(work: Callable) -> dict[str, float]:
+    start = now()
+    work()
+    return dict(whole=now() - start)
+
+
+def now() -> float:
+    """Seconds, when everything that was asked of the device is done."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()
+
+
+def memory_of(action: Callable) -> float | None:
+    """Return the bytes that an action needs at most beside what is there before; None: unknown."""
+    action()  # gradients and optimizer state, which stay
+    return peak_memory(action)
 
 
 def spread(times: list[float]) -> str:

@@ -86,15 +86,3 @@ def test_resume_is_exact_with_all_of_them(tmp_path, toy_root):
         train(cfg, resume='auto')
         states.append(trained_state(tmp_path / name / 'iter_6.pth'))
     assert differences(*states) == {}
-
-
-def test_amp_flag_trains_on_a_cpu(run_tool, toy_root):
-    """The flag as a user types it."""
-    from conftest import ROOT
-
-    output = run_tool(
-        'train.py', ROOT / 'configs/pan/pan_r18-d16_toy.py', '--amp', '--no-validate',
-        '--cfg-options', 'train_cfg.max_iters=2', 'train_dataloader.batch_size=2',
-        'model.data_preprocessor.size=[64,64]', 'default_hooks.logger.interval=1',
-    ).stdout  # fmt: skip
-    assert 'Iter(train) [2/2]' in output

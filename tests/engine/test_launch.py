@@ -132,10 +132,18 @@ def test_auto_scale_lr_needs_a_base(cfg):
 def test_amp_takes_bfloat16_where_it_is(cfg, monkeypatch, cuda, bfloat16, expected):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda)
     monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: bfloat16)
+    monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: True)
     launch.set_amp(cfg)
     assert cfg.optim_wrapper == expected
     cfg.optim_wrapper.type = 'Other'
     with pytest.raises(UserError, match='OptimWrapper, not Other'):
+        launch.set_amp(cfg)
+
+
+def test_amp_on_a_cpu_that_would_emulate_it(cfg, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: False)
+    with pytest.raises(UserError, match='many times as long as without; leave --amp out'):
         launch.set_amp(cfg)
 
 

@@ -1,14 +1,15 @@
 #!/usr/bin/env python
-"""Cost of a model's backbone and head, beside others, in one run.
+"""Time, memory and cost of a model beside others, in one run.
 
-    python tools/analysis_tools/benchmark.py CONFIG --vs OTHER_CONFIG ANOTHER_CONFIG
+    python tools/analysis_tools/benchmark.py CONFIG --vs OTHER_CONFIG smp:PAN:resnet101:16
+    python tools/analysis_tools/benchmark.py CONFIG --train --batch 8 --channels-last --bfloat16
 
 The models take turns within every round: read the ratios, not the milliseconds.
 """
 
 import argparse
-import statistics
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -18,38 +19,49 @@ from mmengine.registry import init_default_scope
 
 from mmseg_pan.engine import cli
 from mmseg_pan.engine.summary import device_name
-from mmseg_pan.evaluation.complexity import count_cost
-from mmseg_pan.evaluation.timing import spread, time_parts
+from mmseg_pan.evaluation import comparison
+from mmseg_pan.evaluation.contenders import Contender, from_config, from_smp
+
+
+def open_contender(name: str) -> Contender:
+    """Build the model that a name on the command line stands for."""
+    if name.startswith('smp:'):
+        return from_smp(name)
+    return from_config(Path(name).stem, cli.load_config(name).model)
 
 
 def main() -> None:
     """Measure and print one Markdown table."""
-    parser = argparse.ArgumentParser(description='Cost of backbone and head, in one run')
+    parser = argparse.ArgumentParser(description='Models beside each other, in one run')
     parser.add_argument('config')
-    parser.add_argument('--vs', nargs='*', default=[], metavar='CONFIG', help='the others')
+    parser.add_argument(
+        '--vs',
+        nargs='*',
+        default=[],
+        metavar='MODEL',
+        help='the others: configs, or smp:ARCHITECTURE:ENCODER:OUTPUT_STRIDE',
+    )
     parser.add_argument('--shape', nargs=2, type=int, default=(512, 512), metavar=('H', 'W'))
+    parser.add_argument('--batch', type=int, default=1)
     parser.add_argument('--rounds', type=int, default=10)
+    parser.add_argument('--train', action='store_true', help='a training step, not inference')
+    for option, text in comparison.OPTIONS.items():
+        parser.add_argument(f'--{option}', action='store_true', help=f'measure it {text} as well')
     args = parser.parse_args()
     init_default_scope('mmseg')
-    models = {Path(p).stem: cli.load_config(p).model for p in (args.config, *args.vs)}
-    times = time_parts(models, *args.shape, args.rounds)
-    print(
-        f'{device_name()}, torch {torch.__version__}, {args.shape[1]}x{args.shape[0]}, batch 1, '
-        f'eager float32, median (quartiles) of {args.rounds} interleaved rounds\n\n'
-        '| config | head G multiply-adds | head M parameters | head ms | backbone ms '
-        '| head / backbone | whole / first |\n| --- | --- | --- | --- | --- | --- | --- |'
+    torch.manual_seed(0)
+    options = [o for o in comparison.OPTIONS if vars(args)[o.replace('-', '_')]]
+    models = [partial(open_contender, name) for name in (args.config, *args.vs)]
+    rows, limits = comparison.compare(
+        models, args.shape, args.batch, args.rounds, args.train, comparison.variants(options)
     )
-    first = None
-    for name, cfg in models.items():
-        cost = count_cost(cfg, *args.shape)['decode_head']
-        head, backbone = (times[name][part] for part in ('decode_head', 'backbone'))
-        whole = statistics.median(a + b for a, b in zip(head, backbone, strict=True))
-        first = first or whole
-        ratio = statistics.median(head) / statistics.median(backbone)
-        print(
-            f'| {name} | {cost.multiply_adds / 1e9:.2f} | {cost.parameters / 1e6:.2f} '
-            f'| {spread(head)} | {spread(backbone)} | {ratio:.2f} | {whole / first:.2f} |'
-        )
+    what = 'training step' if args.train else 'inference'
+    print(
+        f'{device_name()}, torch {torch.__version__}, {what}, {args.shape[1]}x{args.shape[0]}, '
+        f'batch {args.batch}, median (quartiles) of {args.rounds} interleaved rounds\n'
+        f'In the same run: {comparison.describe(limits)}\n'
+    )
+    print(comparison.table(rows))
 
 
 if __name__ == '__main__':
