@@ -144,7 +144,7 @@ def test_short_name_is_the_papers_recipe(head, backbone):
     assert 'auxiliary_head' not in cfg.model
     for dataset in cfg.train_dataloader.dataset.datasets:
         steps = [t.type for t in dataset.pipeline]
-        assert 'FastPhotoMetricDistortion' not in steps
+        assert not any(step.endswith('PhotoMetricDistortion') for step in steps)
         assert {'RandomResize', 'FastRandomFlip', 'FastRandomCrop'} <= set(steps)
 
 
@@ -196,7 +196,7 @@ def test_data_root_comes_from_the_environment(monkeypatch):
 @pytest.mark.parametrize('name', sorted(NAMES))
 def test_cost_of_every_config_can_be_counted(name):
     cost = count_cost(load(name).model, 512, 512)
-    assert min(cost['decode_head']) > 1e5
+    assert min(cost['decode_head']) > 1e4
 
 
 def test_shipped_decoder_costs_at_most_a_quarter_of_its_backbone():

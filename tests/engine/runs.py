@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from torch import Tensor
 
 from conftest import ROOT
-from mmseg_pan.engine import launch
+from mmseg_pan.engine import StopSignalHook, launch
 
 BATCH = 2
 
@@ -114,6 +114,9 @@ def _train(cfg: Config, stop_after: int | None, hooks):
         assert stop_after is None, 'the run was not interrupted'
     finally:
         end_workers(runner)
+        for hook in runner.hooks:
+            if isinstance(hook, StopSignalHook):
+                hook._listen_no_more()  # the end of the process would have done it
     return runner
 
 

@@ -9,9 +9,9 @@ train_pipeline = [
         ratio_range=(0.5, 2.0),
         keep_ratio=True,
     ),
-    dict(type='RandomCrop', crop_size=(512, 512), cat_max_ratio=0.75),
-    dict(type='RandomFlip', prob=0.5),
-    dict(type='PackSegInputs'),
+    dict(type='FastRandomCrop', crop_size=(512, 512), cat_max_ratio=0.75),
+    dict(type='FastRandomFlip', prob=0.5),
+    dict(type='FastPackSegInputs'),
 ]
 _base_.dataset_train.pipeline = train_pipeline
 _base_.dataset_aug.pipeline = train_pipeline
