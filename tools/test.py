@@ -26,6 +26,13 @@ def parse_args() -> argparse.Namespace:
         '--wait-time', type=float, default=2, metavar='SECONDS', help='pause of --show'
     )
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
+    parser.add_argument(
+        '--fast',
+        action='store_true',
+        help='fold batch norms into convolutions and use channels-last format: same results but '
+        'for rounding',
+    )
+    parser.add_argument('--amp', action='store_true', help='run the network in bfloat16')
     cli.add_common_arguments(parser)
     return parser.parse_args()
 
@@ -43,6 +50,7 @@ def main() -> None:
         launch.set_tta(cfg)
     if args.out:
         cfg.test_evaluator.update(output_dir=args.out, keep_results=True)
+    launch.set_fast_test(cfg, args.fast, args.amp)
     launch.check_data(cfg, 'test')
     launch.set_devices(cfg, args.launcher, args.local_rank)
     runner = launch.build_runner(cfg)

@@ -153,7 +153,7 @@ def test_test_time_augmentation_wraps_model_and_pipeline(cfg):
     toy = cli.load_config(TOY)
     model = toy.model
     launch.set_tta(toy)
-    assert (toy.model.type, toy.model.module) == ('SegTTAModel', model)
+    assert (toy.model.type, toy.model.module) == ('FastTTAModel', model)
     assert toy.test_dataloader.dataset.pipeline == toy.tta_pipeline
     assert toy.tta_pipeline[-1].type == 'TestTimeAug'
 
