@@ -9,6 +9,7 @@ from mmcv.cnn import ConvModule
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmseg.models.segmentors.base import BaseSegmentor
+from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
@@ -18,7 +19,7 @@ from conftest import ROOT
 from mixing import load_mix
 from mmseg_pan import UserError
 from mmseg_pan.engine import cli, launch
-from mmseg_pan.evaluation import prepare_for_inference
+from mmseg_pan.evaluation import label_maps, prepare_for_inference
 from mmseg_pan.evaluation.fusion import fuse_conv_bn
 
 FAMILIES = ['pan_r18-d16_voc', 'pan_r50-d16_voc', 'pan_mobilenet-v2-d16_voc', 'fcn_r18-d16_voc']
@@ -192,6 +193,20 @@ def test_label_maps_are_those_of_mmseg(small, two_classes, size, meta, align_cor
                 assert one.pred_sem_seg.data.shape == (1, *size)
                 assert 'seg_logits' not in other
                 assert len(one.pred_sem_seg.data.unique()) > 1
+
+
+def test_logits_keep_the_strides_by_which_torch_chooses_a_kernel(small, monkeypatch):
+    """An unsqueezed channels-last map would be resized three times as slowly."""
+    logits = torch.randn(2, 21, 9, 8).contiguous(memory_format=torch.channels_last)
+    strides = []
+
+    def spy(x, **kwargs):
+        strides.append(x.stride())
+        return resize(x, **kwargs)
+
+    monkeypatch.setattr(label_maps, 'resize', spy)
+    label_maps.postprocess_labels(small, logits, [sample((20, 30)) for _ in logits])
+    assert strides == [logits[:1].stride()] * 2
 
 
 def test_label_maps_without_samples(small):

@@ -94,8 +94,12 @@ def test_probabilities_and_maps_are_those_of_mmseg(toy, protocol, directions):
         assert 'seg_logits' not in other
 
 
-def test_flips_share_a_pass(toy):
+@pytest.mark.parametrize('together', [False, True])
+def test_flips_share_a_pass_on_a_gpu(toy, monkeypatch, together):
     model, data = toy(resize_steps('ratios'))
+    with torch.no_grad():
+        expected = stock_average(model, data)
+    monkeypatch.setattr(FastTTAModel, 'batches_flips', property(lambda self: together))
     shapes = []
     inference = model.module.inference
 
@@ -105,8 +109,23 @@ def test_flips_share_a_pass(toy):
 
     model.module.inference = spy
     with torch.no_grad():
-        model.test_step(data)
-    assert shapes == [(4, 3, 32, 32), (4, 3, 96, 96)]  # two images and their flips
+        found = model.average(data)
+    assert max((a - b).abs().max() for a, b in zip(found, expected, strict=True)) < 1e-5
+    if together:
+        assert shapes == [(4, 3, 32, 32), (4, 3, 96, 96)]  # two images and their flips
+    else:
+        assert shapes == [(2, 3, 32, 32)] * 2 + [(2, 3, 96, 96)] * 2
+
+
+def test_channels_last_logits_have_the_same_probabilities(toy):
+    model, _ = toy(resize_steps('ratios'))
+    logits = torch.randn(1, 7, 13, 9)
+    expected = model._probabilities(logits, dict(ori_shape=(20, 30)))
+    found = model._probabilities(
+        logits.contiguous(memory_format=torch.channels_last), dict(ori_shape=(20, 30))
+    )
+    assert found.stride(0) == 1  # sums of one format: mixed ones take six times as long
+    assert (found - expected).abs().max() < 1e-6
 
 
 def test_one_logit_a_pixel_takes_one_sigmoid(toy):
@@ -117,13 +136,14 @@ def test_one_logit_a_pixel_takes_one_sigmoid(toy):
             for i in range(4)
         ]
         found = model.average(copy.deepcopy(data))
+        threshold = model.module.decode_head.threshold = torch.stack(found).median().item()
         maps = model.test_step(data)
     for i, probabilities in enumerate(found):
         # In MMSeg's samples seg_logits are probabilities already.
         expected = torch.stack([samples[i].seg_logits.data for samples in single]).mean(0)
         assert (probabilities - expected).abs().max() < 1e-5
-        assert torch.equal(maps[i].pred_sem_seg.data, (probabilities > 0.5).float())
-    assert min(p.min() for p in found) < 0.5 < max(p.max() for p in found)
+        assert torch.equal(maps[i].pred_sem_seg.data, (probabilities > threshold).float())
+    assert len(torch.stack([sample.pred_sem_seg.data for sample in maps]).unique()) == 2
 
 
 def test_merging_is_not_for_this_model(toy):
