@@ -1,45 +1,23 @@
 """Prepared models predict the same; label maps are those of MMSeg to the last bit."""
 
 import copy
-import json
 
 import pytest
 import torch
 from mmcv.cnn import ConvModule
-from mmengine.config import Config
-from mmengine.hooks import Hook
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.models.utils import resize
-from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
+from segmentors import build, build_family, norms
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
-from conftest import ROOT
 from mixing import load_mix
 from mmseg_pan import UserError
-from mmseg_pan.engine import cli, launch
 from mmseg_pan.evaluation import label_maps, prepare_for_inference
 from mmseg_pan.evaluation.fusion import fuse_conv_bn
 
 FAMILIES = ['pan_r18-d16_voc', 'pan_r50-d16_voc', 'pan_mobilenet-v2-d16_voc', 'fcn_r18-d16_voc']
 TWO_CLASSES = 'pan_r50-d16_two-class_voc.py'
-
-
-def build(model_cfg):
-    """Build a segmentor with batch norms that do something."""
-    model_cfg.backbone.pop('init_cfg', None)
-    model = MODELS.build(model_cfg).eval()
-    for norm in norms(model):
-        nn.init.normal_(norm.running_mean, 0, 0.2)
-        nn.init.uniform_(norm.running_var, 0.5, 2)
-        nn.init.uniform_(norm.weight, 0.5, 1.5)
-        nn.init.normal_(norm.bias, 0, 0.1)
-    return model
-
-
-def build_family(name):
-    return build(Config.fromfile(ROOT / f'configs/pan/{name}.py').model)
 
 
 @pytest.fixture(scope='module')
@@ -53,10 +31,6 @@ def two_classes():
     cfg.backbone.depth = 18
     cfg.decode_head.in_channels = (64, 128, 256, 512)
     return build(cfg)
-
-
-def norms(model):
-    return [m for m in model.modules() if isinstance(m, _BatchNorm)]
 
 
 def batch(sides=(65, 97), count=1, **meta):
@@ -218,92 +192,3 @@ def test_label_maps_without_samples(small):
     ).postprocess_result(logits)
     for one, other in zip(expected, found, strict=True):
         assert torch.equal(one.pred_sem_seg.data, other.pred_sem_seg.data)
-
-
-TOY = ROOT / 'configs/pan/pan_r18-d16_toy.py'
-OPTIONS = {
-    'test_dataloader.num_workers': 0,
-    'test_dataloader.persistent_workers': False,
-    'model.data_preprocessor.size': [64, 64],
-}
-
-
-@pytest.fixture(scope='module')
-def toy_checkpoint(tmp_path_factory):
-    path = tmp_path_factory.mktemp('toy') / 'toy.pth'
-    model = build_family('pan_r18-d16_toy')
-    torch.save(dict(state_dict=model.state_dict(), meta={}), path)
-    return path
-
-
-@pytest.fixture
-def toy_runner(toy_checkpoint, toy_root, tmp_path, monkeypatch):
-    monkeypatch.setenv('TOY_ROOT', str(toy_root))
-
-    def make(**flags):
-        cfg = cli.load_config(str(TOY), OPTIONS, str(tmp_path / 'runner'))
-        cfg.load_from = str(toy_checkpoint)
-        cfg.log_level = 'ERROR'
-        cfg.experiment_name = f'toy_{len(flags)}'
-        if flags:
-            launch.set_fast_test(cfg, **flags)
-        return launch.build_runner(cfg)
-
-    return make
-
-
-def test_fast_test_end_to_end(run_tool, toy_runner, toy_checkpoint, tmp_path):
-    """The tool with --fast against MMSeg's own loop: the same metrics but for rounding."""
-    options = [f'{key}={value}' for key, value in OPTIONS.items()]
-    run_tool(
-        'test.py', TOY, toy_checkpoint, '--fast', '--work-dir', 'out', '--cfg-options', *options
-    )
-    (metrics,) = (tmp_path / 'out').glob('*/*.json')
-    (config,) = (tmp_path / 'out').glob('*.py')
-    assert "fast=True, labels_only=True, type='FastTestHook'" in config.read_text()
-    stock = toy_runner().test()
-    assert stock['mIoU'] > 0
-    found = json.loads(metrics.read_text())
-    assert {key: found[key] for key in stock} == pytest.approx(stock, abs=0.01)
-
-
-def test_the_hook_works_on_a_copy(toy_runner):
-    runner = toy_runner(fast=True)
-    model, count = runner.model, len(norms(runner.model))
-    tested = []
-    runner.register_hook(Spy(tested), priority='LOWEST')
-    runner.test()
-    assert norms(tested[0]) == []
-    assert 'seg_logits' not in tested[1]
-    assert runner.model is model
-    assert len(norms(model)) == count > 0
-    assert next(model.backbone.parameters()).is_contiguous()
-
-
-class Spy(Hook):
-    def __init__(self, seen):
-        self.seen = seen
-
-    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.seen += [runner.model, outputs[0]]
-
-
-def test_default_maps_and_metrics_are_the_same_to_the_last_bit(toy_runner):
-    outputs = [], []
-    metrics = []
-    for seen, flags in zip(outputs, ({}, dict(fast=False)), strict=True):
-        runner = toy_runner(**flags)
-        runner.register_hook(Spy(seen), priority='LOWEST')
-        metrics.append(runner.test())
-    assert metrics[0] == metrics[1]
-    for one, other in zip(outputs[0][1::2], outputs[1][1::2], strict=True):
-        assert torch.equal(one.pred_sem_seg.data, other.pred_sem_seg.data)
-        assert 'seg_logits' in one
-        assert 'seg_logits' not in other
-
-
-def test_logits_stay_where_a_metric_may_read_them():
-    cfg = Config(dict(test_evaluator=[dict(type='IoUMetric'), dict(type='MyMetric')]))
-    launch.set_fast_test(cfg)
-    assert [e.type for e in cfg.test_evaluator] == ['FastIoUMetric', 'MyMetric']
-    assert cfg.custom_hooks[-1].labels_only is False
