@@ -10,6 +10,8 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS, OPTIM_WRAPPERS
 
+from mmseg_pan.evaluation.fast_inference import use_channels_last
+
 
 @HOOKS.register_module()
 class ChannelsLastHook(Hook):
@@ -21,22 +23,11 @@ class ChannelsLastHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Change the model before the first step."""
-        self._convert(runner)
+        use_channels_last(segmentor(runner))
 
     def before_test(self, runner: Runner) -> None:
         """Change the model before the first image."""
-        self._convert(runner)
-
-    def _convert(self, runner: Runner) -> None:
-        model = segmentor(runner)
-        model.to(memory_format=torch.channels_last)
-        model.data_preprocessor.register_forward_hook(_images_channels_last)
-
-
-def _images_channels_last(module, args, batch: dict) -> dict:
-    if isinstance(batch.get('inputs'), torch.Tensor):
-        batch['inputs'] = batch['inputs'].contiguous(memory_format=torch.channels_last)
-    return batch
+        use_channels_last(segmentor(runner))
 
 
 @HOOKS.register_module()

@@ -14,7 +14,7 @@ from mmengine.runner import CheckpointLoader, Runner
 from mmseg.registry import DATASETS, RUNNERS
 
 from mmseg_pan.errors import UserError
-from mmseg_pan.weights.trust import check_readable, find_damage
+from mmseg_pan.weights.trust import check_readable, check_trusted, find_damage
 from mmseg_pan.weights.zoo import find_download
 
 
@@ -66,14 +66,15 @@ def set_resume(cfg: Config, choice: str | None, unsafe: bool = False) -> str:
                 + (' '.join(reports) + ' Remove them' if reports else 'leave --resume out')
                 + ', or type "--resume auto" to start afresh where there is none.'
             )
+        check_trusted(checkpoint, unsafe)  # it was read for damage above
     else:
         checkpoint = Path(choice)
-    if not checkpoint.is_file():
-        raise UserError(
-            f'The checkpoint {checkpoint} to resume is not there; give a .pth file, or type '
-            '"--resume" alone for the newest one of the work dir.'
-        )
-    check_readable(checkpoint, unsafe)
+        if not checkpoint.is_file():
+            raise UserError(
+                f'The checkpoint {checkpoint} to resume is not there; give a .pth file, or type '
+                '"--resume" alone for the newest one of the work dir.'
+            )
+        check_readable(checkpoint, unsafe)
     cfg.resume = True
     cfg.load_from = str(checkpoint)
     return ' '.join([*reports, f'Resumes {checkpoint}.'])

@@ -8,7 +8,7 @@ from mmseg.registry import LOOPS
 
 from mmseg_pan.errors import UserError
 
-from .stream import StreamSampler, seed_everything
+from .stream import seed_everything
 
 _SKIPPED = 'skipped_steps'  # in the message hub, which checkpoints keep
 
@@ -52,9 +52,9 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         runner.call_hook('before_train_epoch')
         rank, processes = get_dist_info()
         # With diff_rank_seed every process has its own seed, and the stream still but one.
-        (seed,) = shared = [runner.seed]
-        broadcast_object_list(shared)
-        (seed,) = shared
+        seeds = [runner.seed]
+        broadcast_object_list(seeds)
+        seed = seeds[0]
         self.dataloader.sampler.start(seed, self._iter * self.dataloader.batch_size * processes)
         self.dataloader_iterator = iter(self.dataloader)
         if self._iter > 0:
@@ -159,7 +159,7 @@ def streamed(dataloader: dict) -> dict:
         )
     return dict(
         dataloader,
-        sampler=dict(sampler, type=StreamSampler.__name__),
+        sampler=dict(sampler, type='StreamSampler'),
         dataset=dict(type='StreamDataset', dataset=dataloader['dataset']),
     )
 

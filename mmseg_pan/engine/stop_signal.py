@@ -101,16 +101,15 @@ class StopSignalHook(Hook):
         return bool(flag.item())
 
     def _save_and_exit(self, runner: Runner, step: int) -> None:
-        hooks = [h for h in runner.hooks if isinstance(h, VerifiedCheckpointHook)]
-        if not hooks:
+        hook = next((h for h in runner.hooks if isinstance(h, VerifiedCheckpointHook)), None)
+        if hook is None:
             runner.logger.warning('Stopped without saving: there is no VerifiedCheckpointHook.')
-            self._listen_no_more()
-            raise SystemExit(STOPPED)
-        path = hooks[0].save_now(runner, step)
-        runner.logger.info(
-            f'Stopped after iteration {step} and saved {path}; '
-            'go on with the same command and "--resume".'
-        )
+        else:
+            path = hook.save_now(runner, step)
+            runner.logger.info(
+                f'Stopped after iteration {step} and saved {path}; '
+                'go on with the same command and "--resume".'
+            )
         self._listen_no_more()
         raise SystemExit(STOPPED)
 

@@ -50,13 +50,18 @@ def prepare_for_inference(
     if fuse:
         fuse_conv_bn(model)
     if channels_last:
-        model.to(memory_format=torch.channels_last)
-        model.data_preprocessor.register_forward_hook(_images_channels_last)
+        use_channels_last(model)
     if dtype is not None:
         _run_under_autocast(model, dtype)
     if labels_only and type(model).postprocess_result is BaseSegmentor.postprocess_result:
         model.postprocess_result = partial(postprocess_labels, model)
     return model
+
+
+def use_channels_last(model: BaseSegmentor) -> None:
+    """Keep weights in channels-last format, and give the network its images so, in place."""
+    model.to(memory_format=torch.channels_last)
+    model.data_preprocessor.register_forward_hook(_images_channels_last)
 
 
 def _images_channels_last(module: nn.Module, args: tuple, batch: dict) -> dict:

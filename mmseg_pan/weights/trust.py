@@ -93,6 +93,19 @@ def check_readable(path: str | Path, unsafe: bool = False) -> None:
     damage = find_damage(path)
     if damage:
         raise UserError(f'The checkpoint {path} is damaged ({damage}); copy or train it again.')
+    check_trusted(path, unsafe)
+
+
+def check_trusted(path: str | Path, unsafe: bool = False) -> None:
+    """Stop where a checkpoint, known to be whole, wants to run code.
+
+    Args:
+        path: A file that is there.
+        unsafe: Whether it may run code.
+
+    Raises:
+        UserError: Naming the file and what it asks for.
+    """
     if unsafe:
         return
     torch.serialization.add_safe_globals(safe_objects())
