@@ -110,19 +110,25 @@ class VerifiedCheckpointHook(CheckpointHook):
         """Save the best one, read it back, and only then remove the ones before it."""
         if not self.save_best:
             return
+        # mmengine removes what stands in its attribute before it saves.
         several = len(self.key_indicators) > 1
-        # mmengine removes what stands here before it saves.
-        if several:
-            self.best_ckpt_path_dict = dict.fromkeys(self.key_indicators)
-        else:
-            self.best_ckpt_path = None
+        attribute = 'best_ckpt_path_dict' if several else 'best_ckpt_path'
+        before = getattr(self, attribute)
+        setattr(self, attribute, dict.fromkeys(before) if several else None)
         super()._save_best_checkpoint(runner, metrics)
-        paths = self.best_ckpt_path_dict.values() if several else [self.best_ckpt_path]
-        for path in filter(None, paths):
+        after = getattr(self, attribute)
+        saved = after.values() if several else [after]
+        for path in filter(None, saved):
             self._verify(path)
             best = re.fullmatch(r'(.*_)(\d+)(\.pth)', Path(path).name)
             if best:
                 self._remove_older(best[1], int(best[2]), best[3], keep=1)
+        # Where this validation was not better, the one before it still is the best.
+        setattr(
+            self,
+            attribute,
+            {k: after[k] or before[k] for k in before} if several else after or before,
+        )
 
     @master_only
     def _verify(self, path: str) -> None:

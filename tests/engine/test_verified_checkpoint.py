@@ -197,7 +197,10 @@ def test_best_checkpoint_and_number_kept(tmp_path, toy_root, monkeypatch):
     cfg = small_cfg(tmp_path, toy_root, iterations=8, **options)
     train(cfg, stop_after=5)
     assert names(tmp_path) == {'iter_2.pth', 'iter_4.pth', 'best_mIoU_iter_4.pth'}
-    train(cfg, resume='newest')  # validates 4 (20.0: not better), 6 (40.0) and 8 (the same)
+    # Validates 4 (20.0: not better), 6 (40.0) and 8 (the same).
+    runner = train(cfg, resume='newest')
+    (hook,) = [h for h in runner.hooks if isinstance(h, VerifiedCheckpointHook)]
+    assert hook.best_ckpt_path == str(tmp_path / 'best_mIoU_iter_6.pth')  # what is published
     assert names(tmp_path) == {'iter_6.pth', 'iter_8.pth', 'best_mIoU_iter_6.pth'}
     best = torch.load(tmp_path / 'best_mIoU_iter_6.pth', weights_only=True)
     averaged = torch.load(tmp_path / 'iter_6.pth', weights_only=True)
