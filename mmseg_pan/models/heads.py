@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 from torch import Tensor, nn
 
 from mmseg_pan.errors import UserError
 
 from .fpa import FeaturePyramidAttention
 from .gau import GlobalAttentionUpsample
+from .loss import applies_to, cross_entropy_by_image
 
 
 @MODELS.register_module()
@@ -102,6 +104,21 @@ class FPAHead(BaseDecodeHead):
             UserError: If the maps do not fit ``in_channels`` and ``in_index``.
         """
         return self.cls_seg(self._forward_feature(inputs))
+
+    def loss_by_feat(self, seg_logits: Tensor, batch_data_samples: list[SegDataSample]) -> dict:
+        """Compare logits with labels at the labels' resolution.
+
+        Args:
+            seg_logits: Logits of shape (N, out_channels, H, W).
+            batch_data_samples: N samples with ``gt_sem_seg`` of shape (1, H', W').
+
+        Returns:
+            The losses by their names, and the pixel accuracy in percent as 'acc_seg'.
+        """
+        if not applies_to(self):
+            return super().loss_by_feat(seg_logits, batch_data_samples)
+        labels = self._stack_batch_gt(batch_data_samples).squeeze(1)
+        return cross_entropy_by_image(self, seg_logits, labels)
 
 
 @MODELS.register_module()

@@ -8,5 +8,8 @@ mobilenet_v2_d16 = dict(
     dilations=(1, 1, 1, 1, 1, 2, 2),
     out_indices=(1, 2, 4, 6),
     norm_cfg=dict(type='BN', requires_grad=True),
+    # torch copies the input of an in-place ReLU6 for backward: the same numbers, in less time
+    # and memory without.
+    act_cfg=dict(type='ReLU6', inplace=False),
     init_cfg=dict(type='Pretrained', checkpoint='mmcls://mobilenet_v2'),
 )

@@ -1,0 +1,123 @@
+"""The loss that resizes one image at a time is MMSegmentation's, and needs less memory."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from mmengine.structures import PixelData
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.structures import SegDataSample
+
+from mmseg_pan.models import FPAHead
+from mmseg_pan.models.loss import applies_to
+from models.tester import samples
+
+PLAIN = dict(type='CrossEntropyLoss', loss_weight=0.7)
+
+
+def head(loss=PLAIN, classes=5, **options):
+    options = dict(in_channels=8, channels=4, num_classes=classes, loss_decode=loss) | options
+    return FPAHead(**options)
+
+
+def both(built, logits, data):
+    """Losses and gradients of the stock method and of ours."""
+    found = []
+    for method in (BaseDecodeHead.loss_by_feat, type(built).loss_by_feat):
+        own = logits.clone().requires_grad_()
+        losses = method(built, own, data)
+        losses['loss_ce'].sum().mul(3).backward()
+        found.append((losses, own.grad))
+    return found
+
+
+@settings(deadline=None)
+@given(
+    sizes=st.tuples(*[st.integers(1, 12)] * 2, *[st.integers(1, 30)] * 2),
+    batch=st.integers(1, 3),
+    classes=st.integers(2, 7),
+    ignored=st.sampled_from([0.0, 0.3, 1.0]),
+    non_ignore=st.booleans(),
+    align_corners=st.booleans(),
+    channels_last=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+def test_loss_gradient_and_accuracy_are_the_stock_ones(
+    sizes, batch, classes, ignored, non_ignore, align_corners, channels_last, seed
+):
+    torch.manual_seed(seed)
+    low, full = sizes[:2], sizes[2:]
+    logits = 3 * torch.randn(batch, classes, *low)
+    if channels_last:
+        logits = logits.contiguous(memory_format=torch.channels_last)
+    labels = torch.randint(classes, (batch, 1, *full))
+    labels[torch.rand(labels.shape) < ignored] = 255
+    data = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
+    built = head(dict(PLAIN, avg_non_ignore=non_ignore), classes, align_corners=align_corners)
+    assert applies_to(built)
+    (stock, stock_grad), (own, own_grad) = both(built, logits, data)
+    assert stock.keys() == own.keys()
+    for name, value in stock.items():
+        assert own[name].shape == value.shape
+        torch.testing.assert_close(own[name], value, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(own_grad, stock_grad, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(loss=dict(PLAIN, class_weight=[1.0, 2.0, 1.0, 3.0, 1.0])),
+        dict(loss=[PLAIN, dict(type='DiceLoss', loss_name='loss_dice')]),
+        dict(loss=dict(type='LovaszLoss', reduction='none', loss_name='loss_ce')),
+        dict(loss=dict(PLAIN, use_sigmoid=True), classes=2, out_channels=1),
+        dict(sampler=dict(type='OHEMPixelSampler', thresh=0.7, min_kept=10)),
+    ],
+    ids=['class weights', 'two losses', 'Lovasz', 'sigmoid', 'hard pixels'],
+)
+def test_any_other_loss_is_left_to_the_framework(options):
+    torch.manual_seed(0)
+    built = head(**options)
+    assert not applies_to(built)
+    logits = torch.randn(2, built.out_channels, 8, 8)
+    (stock, stock_grad), (own, own_grad) = both(
+        built, logits, samples(20, 20, num_classes=built.num_classes)
+    )
+    assert {k: v.tolist() for k, v in stock.items()} == {k: v.tolist() for k, v in own.items()}
+    assert torch.equal(stock_grad, own_grad)
+
+
+def test_autocast_compares_in_float32():
+    torch.manual_seed(0)
+    built, logits = head(), torch.randn(2, 5, 8, 8)
+    data = samples(32, 32)
+    expected = built.loss_by_feat(logits.bfloat16().float(), data)['loss_ce']
+    half = logits.bfloat16().requires_grad_()
+    with torch.autocast('cpu', torch.bfloat16):
+        found = built.loss_by_feat(half, data)['loss_ce']
+    found.backward()
+    assert found.dtype is torch.float32 and half.grad.dtype is torch.bfloat16
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_label_that_is_no_class_is_an_error_as_in_stock():
+    data = samples(16, 16, num_classes=9)
+    data[0].gt_sem_seg.data[0, 5, 5] = 8
+    with pytest.raises((IndexError, RuntimeError), match='out of bounds'):
+        head().loss_by_feat(torch.randn(2, 5, 8, 8), data)
+
+
+def test_no_tensor_of_the_whole_batch_at_full_resolution():
+    """Counted by what autograd keeps for backward, inside of ours as well."""
+    logits = torch.randn(4, 5, 8, 8, requires_grad=True)
+    data = samples(64, 64, batch=4)
+
+    def kept(method):
+        sizes = []
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda tensor: sizes.append(tensor.numel()) or tensor, lambda tensor: tensor
+        ):
+            method(head(), logits, data)
+        return max(sizes)
+
+    assert kept(BaseDecodeHead.loss_by_feat) >= 4 * 5 * 64 * 64
+    assert kept(FPAHead.loss_by_feat) <= 5 * 64 * 64
