@@ -8,9 +8,6 @@ curves and pictures. What is done already is not done again.
 
 import argparse
 import json
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import matplotlib
@@ -19,8 +16,7 @@ from PIL import Image
 
 from mmseg_pan.datasets.toy import ToyShapesDataset, make_toy_shapes
 from mmseg_pan.engine import cli
-from mmseg_pan.engine.launch import checkpoints
-from mmseg_pan.errors import UserError
+from mmseg_pan.engine.experiments import scalars, train_and_test, training_time
 from mmseg_pan.files import write_whole
 
 matplotlib.use('Agg')
@@ -30,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[1]
 HEADS = {'FCN (baseline)': 'fcn_r18-d16_toy', 'PAN': 'pan_r18-d16_toy'}
 
 
-def train_and_test(config: str, folder: Path, options: list[str]) -> dict[str, float]:
+def train_and_test_once(config: str, folder: Path, options: list[str]) -> dict[str, float]:
     """Train and test one config, unless that was done before.
 
     Args:
@@ -47,31 +43,19 @@ def train_and_test(config: str, folder: Path, options: list[str]) -> dict[str, f
     result = folder / 'result.json'
     if result.is_file():
         return json.loads(result.read_text())
-    file = ROOT / 'configs' / 'pan' / f'{config}.py'
-    common = ['--work-dir', folder, '--cfg-options', *options]
-    start = time.monotonic()
-    _run('train.py', file, '--no-validate', '--resume=auto', *common)
-    seconds = time.monotonic() - start
-    _run('test.py', file, checkpoints(folder)[0], '--out', folder / 'predictions', *common)
+    train_and_test(ROOT / 'configs' / 'pan' / f'{config}.py', folder, options)
     metrics = json.loads(max(folder.glob('*/[0-9]*_[0-9]*.json')).read_text())
+    seconds = training_time(folder)['seconds_per_iteration'] * max(scalars(folder))
     metrics['seconds'] = round(seconds)
     write_whole(result, json.dumps(metrics).encode())
     return metrics
-
-
-def _run(tool: str, *args) -> None:
-    command = [sys.executable, '-W', 'ignore', ROOT / 'tools' / tool, *args]
-    if subprocess.run([str(part) for part in command]).returncode:
-        raise UserError(f'{tool} failed, see above; type the same command again to go on.')
 
 
 def draw_loss(folders: dict[str, Path], file: Path) -> None:
     """Draw the training loss of each run over the iterations."""
     _, axes = plt.subplots(figsize=(7, 4))
     for name, folder in folders.items():
-        logs = sorted(folder.glob('*/vis_data/scalars.json'))
-        rows = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
-        points = {row['step']: row['loss'] for row in rows if 'loss' in row}
+        points = {step: row['loss'] for step, row in scalars(folder).items()}
         axes.plot(list(points), list(points.values()), label=name)
     axes.set(xlabel='iteration', ylabel='training loss (cross-entropy)', ylim=(0, None))
     axes.legend()
@@ -121,7 +105,7 @@ def main() -> None:
     options = ['randomness.seed=0', *splits, *args.cfg_options]
     folders = {name: args.out / config for name, config in HEADS.items()}
     results = {
-        name: train_and_test(HEADS[name], folder, options) for name, folder in folders.items()
+        name: train_and_test_once(HEADS[name], folder, options) for name, folder in folders.items()
     }
     draw_loss(folders, args.out / 'loss.png')
     draw_predictions(args.data, folders, args.out / 'predictions.png')

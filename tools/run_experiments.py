@@ -1,0 +1,33 @@
+#!/usr/bin/env python
+"""Train and test what a file lists, and write a line of results for each run.
+
+    python tools/run_experiments.py configs/pan/results/toy_options.yaml
+
+What is on record already is not run again. Stop it at any moment, and type the same command
+to go on.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import mmseg_pan  # noqa: F401  registers what configs name
+from mmseg_pan.engine import cli
+from mmseg_pan.engine.experiments import read_spec, run_all
+
+
+def main() -> None:
+    """Run what is not done yet."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('spec', type=Path, help='file of experiments')
+    parser.add_argument(
+        '--work-dir', type=Path, help='of all runs; default: work_dirs/NAME OF THE FILE'
+    )
+    args = parser.parse_args()
+    run_all(read_spec(args.spec), args.work_dir or Path('work_dirs', args.spec.stem))
+
+
+if __name__ == '__main__':
+    cli.run_tool(main)
