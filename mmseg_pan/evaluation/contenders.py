@@ -1,6 +1,7 @@
 """Models to be measured against each other: MMSeg's configs, and smp's."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -67,12 +68,15 @@ def from_config(name: str, cfg: Config) -> Contender:
     model = MODELS.build(cfg)
 
     backbone = Chain(model.backbone, *([model.neck] if model.with_neck else []))
-
-    def loss(images: Tensor, labels: Tensor) -> Tensor:
-        samples = [SegDataSample(gt_sem_seg=PixelData(data=label[None])) for label in labels]
-        return model.parse_losses(model(images, samples, mode='loss'))[0]
-
+    loss = partial(segmentor_loss, model)
     return Contender(name, model, backbone, Chain(model.decode_head), loss, model.num_classes)
+
+
+def segmentor_loss(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """Compute the loss of an MMSeg segmentor, which may be wrapped for several processes."""
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=label[None])) for label in labels]
+    losses = model(images, samples, mode='loss')
+    return getattr(model, 'module', model).parse_losses(losses)[0]
 
 
 def from_smp(name: str) -> Contender:

@@ -1,0 +1,86 @@
+#!/usr/bin/env python
+"""Plot how time grows with image size, batch, loader workers and processes.
+
+VOC_ROOT=VOCdevkit/VOC2012 python tools/analysis_tools/scaling.py \
+    configs/pan/pan_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256.py \
+    configs/pan/pan_r101-d16_voc.py --out scaling.png
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import matplotlib
+
+matplotlib.use('Agg')
+import matplotlib.pyplot as plt
+import torch
+from mmengine.registry import init_default_scope
+
+from mmseg_pan.engine import cli, launch
+from mmseg_pan.engine.summary import device_name
+from mmseg_pan.evaluation import scaling
+
+
+def draw(found: dict, file: Path) -> None:
+    """Draw the four measurements side by side."""
+    figure, panels = plt.subplots(1, 4, figsize=(17, 4))
+    for name, times in found['size']['ms'].items():
+        panels[0].loglog(found['size']['side'], times, 'o-', base=2, label=name)
+    panels[0].set(xlabel='side of the image, pixels', ylabel='ms an image, inference')
+    for name, times in found['batch']['ms'].items():
+        panels[1].plot(found['batch']['batch'], times, 'o-', label=name)
+    panels[1].set(xlabel='batch', ylabel='ms an image, inference', ylim=(0, None))
+    panels[2].bar([str(w) for w in found['workers']['workers']], found['workers']['samples/s'])
+    panels[2].set(xlabel='loader processes (0: none)', ylabel='training samples/s')
+    rates = found['processes']
+    panels[3].bar([name.replace(', ', '\n') for name in rates], list(rates.values()))
+    panels[3].set(ylabel='images/s, training step')
+    for panel in panels[:2]:
+        panel.legend()
+    figure.tight_layout()
+    figure.savefig(file, dpi=110)
+
+
+def main() -> None:
+    """Measure, draw, and write the numbers beside the picture."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('configs', nargs='+', help='the first one also for training')
+    parser.add_argument('--out', type=Path, required=True, help='picture; numbers beside it')
+    parser.add_argument('--sides', nargs='+', type=int, default=[256, 512, 1024, 2048])
+    parser.add_argument('--batches', nargs='+', type=int, default=[1, 2, 4, 8])
+    parser.add_argument('--workers', nargs='+', type=int, default=[0, 1, 2])
+    parser.add_argument('--samples', type=int, default=400, help='that each loader gives')
+    parser.add_argument('--rounds', type=int, default=3)
+    args = parser.parse_args()
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    configs = {Path(name).stem.split('_')[1]: cli.load_config(name) for name in args.configs}
+    first = next(iter(configs.values()))
+    launch.check_data(first, 'train')
+    sizes = scaling.by_size(configs, args.sides, args.rounds)
+    batches = scaling.by_batch(configs, args.batches, 256, args.rounds)
+    found = dict(
+        machine=f'{device_name()}, torch {torch.__version__}',
+        size=dict(side=args.sides, ms=_milliseconds(sizes)),
+        batch=dict(batch=args.batches, ms=_milliseconds(batches)),
+        workers={
+            'workers': args.workers,
+            'samples/s': scaling.by_workers(first, args.workers, args.samples),
+        },
+        processes=scaling.by_processes(first, max(args.batches), 256, args.rounds),
+    )
+    args.out.with_suffix('.json').write_text(json.dumps(found, indent=1) + '\n')
+    draw(found, args.out)
+    print(json.dumps(found, indent=1))
+
+
+def _milliseconds(times: dict[str, list[float]]) -> dict[str, list[float]]:
+    return {name: [round(1e3 * seconds, 1) for seconds in row] for name, row in times.items()}
+
+
+if __name__ == '__main__':
+    cli.run_tool(main)
