@@ -18,7 +18,7 @@ def parse_args() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description='Test a segmentor')
     parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('checkpoint', help='checkpoint file, or an exported .onnx or .xml')
     parser.add_argument('--out', metavar='DIR', help='write predicted label maps here')
     parser.add_argument('--show', action='store_true', help='show predictions in a window')
     parser.add_argument('--show-dir', metavar='DIR', help='write painted images here')
@@ -42,8 +42,11 @@ def main() -> None:
     args = parse_args()
     cfg = cli.load_config(args.config, args.cfg_options, args.work_dir)
     trust_no_code(unsafe=args.unsafe_load)
-    launch.check_checkpoint(args.checkpoint, args.unsafe_load)
-    cfg.load_from = args.checkpoint
+    if launch.is_exported(args.checkpoint):
+        launch.set_exported(cfg, args.checkpoint, args.fast, args.amp)
+    else:
+        launch.check_checkpoint(args.checkpoint, args.unsafe_load)
+        cfg.load_from = args.checkpoint
     if args.show or args.show_dir:
         launch.draw_predictions(cfg, args.show, args.show_dir, args.wait_time)
     if args.tta:

@@ -11,6 +11,9 @@ from mmseg.registry import DATASETS, MODELS
 from mmseg_pan.errors import UserError
 from mmseg_pan.weights.published import for_inference, open_checkpoint
 
+from .backends import ExportedSegmentor
+from .export import SUFFIXES
+
 
 def load_segmentor(
     checkpoint: str | Path,
@@ -21,8 +24,9 @@ def load_segmentor(
     """Build a segmentor for inference.
 
     Args:
-        checkpoint: A published file or a checkpoint of a training run.
-        config: Config file; None: the config that the checkpoint holds.
+        checkpoint: A published file, a checkpoint of a training run, or an exported network.
+        config: Config file; None: the config that the checkpoint holds. Exported networks
+            have their own.
         device: As torch names it; None: the GPU where there is one.
         unsafe: Whether the checkpoint may run code.
 
@@ -33,6 +37,8 @@ def load_segmentor(
     Raises:
         UserError: If a file is missing or damaged, or weights and config do not fit.
     """
+    if Path(checkpoint).suffix in SUFFIXES.values():
+        return ExportedSegmentor(str(checkpoint)).eval()
     opened = open_checkpoint(checkpoint, unsafe)
     if config is not None:
         if not Path(config).is_file():

@@ -282,6 +282,31 @@ def set_tta(cfg: Config) -> None:
     cfg.model = dict(cfg.tta_model, module=cfg.model)
 
 
+def is_exported(path: str) -> bool:
+    """Whether a file is one of tools/deployment/export.py."""
+    return Path(path).suffix in ('.onnx', '.xml')
+
+
+def set_exported(cfg: Config, file: str, fast: bool = False, amp: bool = False) -> None:
+    """Test an exported network in the place of the config's.
+
+    Raises:
+        UserError: If options ask for changes of a network that is finished.
+    """
+    if fast or amp:
+        raise UserError(f'{file} is tested as it is; leave out --fast and --amp.')
+    cfg.model = dict(type='ExportedSegmentor', file=file)
+    cfg.load_from = None
+
+
+def use_test_pipeline(dataset: dict, pipeline: list) -> None:
+    """Give a data set's config, wrapped or not, another pipeline."""
+    if 'pipeline' in dataset:
+        dataset.pipeline = pipeline
+    for part in dataset.get('datasets', [dataset['dataset']] if 'dataset' in dataset else []):
+        use_test_pipeline(part, pipeline)
+
+
 #: Metrics that read label maps and nothing else of the predictions.
 LABEL_METRICS = ('IoUMetric', 'FastIoUMetric', 'SelectedIoUMetric')
 

@@ -106,7 +106,14 @@ def publish(checkpoint: Checkpoint, out: Path, half: bool = False) -> Path:
 
     Returns:
         'NAME-XXXXXXXX.SUFFIX' with the first eight digits of the file's SHA-256.
+
+    Raises:
+        UserError: If the config is not known.
     """
+    if checkpoint.cfg is None:
+        raise UserError(
+            'The checkpoint holds no config; type "--config FILE" with the one it was trained with.'
+        )
     # Integers, like batch norm's counters, keep their type.
     state = {
         key: (value.half() if half and value.is_floating_point() else value).contiguous()

@@ -64,6 +64,8 @@ def find_damage(path: str | Path) -> str | None:
         which holds no checksums.
     """
     path = Path(path)
+    if path.suffix == '.safetensors':
+        return None  # read_weights() tells: the format has no checksums, and no code
     try:
         if path.stat().st_size == 0:
             return 'it is empty'
@@ -106,7 +108,7 @@ def check_trusted(path: str | Path, unsafe: bool = False) -> None:
     Raises:
         UserError: Naming the file and what it asks for.
     """
-    if unsafe:
+    if unsafe or Path(path).suffix == '.safetensors':
         return
     torch.serialization.add_safe_globals(safe_objects())
     try:

@@ -1,0 +1,48 @@
+#!/usr/bin/env python
+"""Compare exported networks with their checkpoint on the test images: classes, mIoU, speed.
+
+python tools/deployment/parity.py CONFIG CHECKPOINT pan.onnx pan.xml pan-int8.xml
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import torch
+from mmseg.registry import DATASETS
+
+from mmseg_pan.deploy import load_segmentor, parity
+from mmseg_pan.deploy.backends import ExportedSegmentor
+from mmseg_pan.engine import cli, launch
+from mmseg_pan.engine.summary import device_name
+from mmseg_pan.weights.trust import trust_no_code
+
+
+def main() -> None:
+    """Compare and print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('files', nargs='+', help='.onnx or .xml')
+    parser.add_argument('--images', type=int, default=0, help='0: all')
+    parser.add_argument('--precision', default='float32', choices=['float32', 'bfloat16'])
+    parser.add_argument('--cfg-options', nargs='+', action=cli.ConfigOptions)
+    args = parser.parse_args()
+    trust_no_code(unsafe=False)
+    cfg = cli.load_config(args.config, args.cfg_options)
+    launch.check_data(cfg, 'test')
+    reference = load_segmentor(args.checkpoint, args.config)
+    others = {Path(file).name: ExportedSegmentor(file, args.precision) for file in args.files}
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    rows = parity.compare(reference, others, dataset, args.images)
+    print(
+        f'{device_name()}, torch {torch.__version__}, {args.images or len(dataset)} images, '
+        f'{args.precision}, batch 1, image by image in turns\n'
+    )
+    print(parity.table(rows))
+
+
+if __name__ == '__main__':
+    cli.run_tool(main)

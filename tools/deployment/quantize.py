@@ -1,0 +1,36 @@
+#!/usr/bin/env python
+"""Quantize an OpenVINO network to INT8, on training photographs.
+
+python tools/deployment/quantize.py CONFIG pan.xml --out pan-int8.xml
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from mmseg.registry import DATASETS
+
+from mmseg_pan.deploy.quantize import quantize
+from mmseg_pan.engine import cli, launch
+
+
+def main() -> None:
+    """Quantize."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help='names the training photographs and the test pipeline')
+    parser.add_argument('file', type=Path, help='.xml of tools/deployment/export.py')
+    parser.add_argument('--out', type=Path, required=True, metavar='FILE')
+    parser.add_argument('--images', type=int, default=300)
+    parser.add_argument('--cfg-options', nargs='+', action=cli.ConfigOptions)
+    args = parser.parse_args()
+    cfg = cli.load_config(args.config, args.cfg_options)
+    launch.use_test_pipeline(cfg.train_dataloader.dataset, cfg.test_dataloader.dataset.pipeline)
+    launch.check_data(cfg, 'train')
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    print(f'Written: {quantize(args.file, dataset, args.out, args.images)}')
+
+
+if __name__ == '__main__':
+    cli.run_tool(main)

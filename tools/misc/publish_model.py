@@ -1,0 +1,54 @@
+#!/usr/bin/env python
+"""Make a file to publish of a checkpoint: weights, config, classes and metrics, and no more.
+
+python tools/misc/publish_model.py work_dirs/pan/iter_40000.pth --out pan.safetensors
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from mmengine.config import Config
+
+import mmseg_pan
+from mmseg_pan.engine import cli
+from mmseg_pan.files import readable_size
+from mmseg_pan.weights.published import open_checkpoint, publish
+
+
+def main() -> None:
+    """Publish."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('checkpoint')
+    parser.add_argument(
+        '--out', type=Path, required=True, help='NAME.safetensors or NAME.pth; a hash is added'
+    )
+    parser.add_argument('--config', help='where the checkpoint holds none')
+    parser.add_argument('--half', action='store_true', help='float16 weights: half the size')
+    parser.add_argument(
+        '--metrics', nargs='*', default=[], metavar='NAME=NUMBER', help='to keep inside'
+    )
+    parser.add_argument('--unsafe-load', action='store_true')
+    args = parser.parse_args()
+    if args.out.suffix not in ('.safetensors', '.pth'):
+        raise mmseg_pan.UserError(
+            f'--out {args.out} must end in .safetensors or .pth; type "--out NAME.safetensors".'
+        )
+    opened = open_checkpoint(args.checkpoint, args.unsafe_load)
+    if args.config:
+        opened = opened._replace(cfg=Config.fromfile(args.config))
+    try:
+        metrics = {key: float(value) for key, value in (m.split('=') for m in args.metrics)}
+    except ValueError:
+        raise mmseg_pan.UserError(
+            f'--metrics {" ".join(args.metrics)} must be NAME=NUMBER, such as "mIoU=47.5".'
+        ) from None
+    opened = opened._replace(metrics={**opened.metrics, **metrics})
+    file = publish(opened, args.out, args.half)
+    print(f'Written: {file} ({readable_size(file.stat().st_size)})')
+
+
+if __name__ == '__main__':
+    cli.run_tool(main)
