@@ -190,5 +190,10 @@ def load_local_file(filename: str, map_location=None):
     """
     if not str(filename).endswith('.safetensors'):
         return load_from_local(filename, map_location)
+    about = read_metadata(filename)
+    dataset = dict(classes=about.get('classes'), palette=about.get('palette'))
     state = read_weights(filename)
-    return dict(state_dict={k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    return dict(
+        meta=dict(dataset_meta=dataset) if about else {},
+        state_dict={k: v.float() if v.is_floating_point() else v for k, v in state.items()},
+    )

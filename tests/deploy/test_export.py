@@ -1,0 +1,183 @@
+"""Exported networks: the same classes, whatever the size, and a description inside."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mmengine.config import Config
+from mmseg.apis import inference_model
+from mmseg.registry import DATASETS, MODELS
+
+from conftest import ROOT
+from deploy.conftest import TOY
+from mmseg_pan import UserError
+from mmseg_pan.deploy import ExportedSegmentor, load_segmentor, parity
+from mmseg_pan.deploy.backends import open_exported
+from mmseg_pan.deploy.export import export, library
+from mmseg_pan.deploy.graph import SegmentorGraph
+from mmseg_pan.deploy.quantize import quantize
+
+onnx = pytest.importorskip('onnx', reason='requirements/deploy.txt is not installed')
+VARIANTS = [
+    dict(),
+    dict(file_format='openvino'),
+    dict(shape=(96, 128)),
+    dict(file_format='openvino', shape=(96, 128), preprocess=True),
+]
+
+
+@pytest.fixture
+def reference(toy_checkpoint):
+    return load_segmentor(toy_checkpoint, TOY)
+
+
+@pytest.fixture
+def dataset(toy_root, monkeypatch):
+    monkeypatch.setenv('TOY_ROOT', str(toy_root))
+    return DATASETS.build(Config.fromfile(TOY).test_dataloader.dataset)
+
+
+@settings(
+    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    size=st.tuples(st.integers(1, 3), st.integers(20, 200), st.integers(20, 200)),
+    file_format=st.sampled_from(['onnx', 'openvino']),
+)
+def test_any_batch_and_size(reference, exported, size, file_format):
+    model = ExportedSegmentor(str(exported(file_format=file_format)))
+    batch, height, width = size
+    image = torch.randn(batch, 3, height, width)
+    found = model.encode_decode(image, [])
+    assert found.shape == (batch, 7, height, width)
+    if min(height, width) >= 65:
+        with torch.no_grad():
+            expected = SegmentorGraph(reference)(image)
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize('options', VARIANTS, ids=str)
+def test_a_photograph_gets_the_same_classes(reference, exported, options):
+    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8)
+    model = load_segmentor(exported(**options))
+    assert model.dataset_meta == reference.dataset_meta
+    expected, found = (inference_model(one, image).pred_sem_seg.data for one in (reference, model))
+    assert len(expected.unique()) > 1
+    assert (expected == found).float().mean() > 0.999
+
+
+def test_classes_in_the_graph_are_those_of_the_logits(reference, exported):
+    image = torch.randint(256, (1, 3, 96, 128), dtype=torch.uint8)
+    run, about = open_exported(exported(preprocess=True, labels=True))
+    assert (about.labels, about.preprocess) == (True, True)
+    found = torch.from_numpy(run(image.numpy()))
+    data = reference.data_preprocessor(dict(inputs=[image[0]]), False)
+    expected = SegmentorGraph(reference)(data['inputs']).argmax(1)
+    assert found.shape == (1, 96, 128)
+    assert (found == expected).float().mean() > 0.999
+    with pytest.raises(UserError, match=r'gives class ids, .* export it without --labels'):
+        ExportedSegmentor(str(exported(preprocess=True, labels=True)))
+
+
+@pytest.mark.parametrize('options', VARIANTS[:2], ids=str)
+def test_the_file_says_what_it_is_and_names_no_path(exported, options):
+    _, about = open_exported(exported(**options))
+    assert about.classes[:2] == ['background', 'disk'] and len(about.palette) == 7
+    assert about.config['test_pipeline'][0]['type'] == 'LoadImageFromFile'
+    assert about.config['model']['data_preprocessor']['mean']
+    assert 'data_root' not in json.dumps(about.config)
+
+
+def test_parity_counts_differences(reference, exported, dataset):
+    class Broken(ExportedSegmentor):
+        def encode_decode(self, inputs, batch_img_metas):
+            return super().encode_decode(inputs, batch_img_metas).roll(1, dims=1)
+
+    file = str(exported())
+    rows = parity.compare(reference, dict(good=ExportedSegmentor(file), bad=Broken(file)), dataset)
+    assert rows['reference']['same'] == 1 and rows['reference']['speed'] == 1
+    assert rows['good']['difference'] < 1e-3 and rows['good']['same'] > 0.999
+    assert rows['good']['mIoU'] == pytest.approx(rows['reference']['mIoU'], abs=0.1)
+    assert rows['bad']['difference'] > 0.1 and rows['bad']['same'] < 0.9
+    assert parity.table(rows).count('\n') == 4
+
+
+def test_tools_export_and_test_it_with_the_same_result(run_tool, toy_checkpoint, tmp_path):
+    exporting = [TOY, toy_checkpoint, '--format', 'onnx', '--images', 2]
+    done = run_tool('deployment/export.py', *exporting, '--out', 'pan.onnx')
+    assert '| pan.onnx | ' in done.stdout and '100.0000%' in done.stdout
+    results = {}
+    for file in (toy_checkpoint, tmp_path / 'pan.onnx'):
+        folder = tmp_path / f'test_{file.suffix[1:]}'
+        run_tool('test.py', TOY, file, '--work-dir', folder)
+        results[file.suffix] = json.loads(next(folder.glob('*/*.json')).read_text())['mIoU']
+    assert results['.onnx'] == pytest.approx(results['.pth'], abs=0.02)
+    table = run_tool('deployment/parity.py', TOY, toy_checkpoint, 'pan.onnx', '--images', 2)
+    assert '| pan.onnx | ' in table.stdout
+    refused = run_tool('test.py', TOY, tmp_path / 'pan.onnx', '--fast', check=False)
+    assert refused.returncode == 2 and 'tested as it is; leave out --fast' in refused.stderr
+    refused = run_tool(
+        *('deployment/export.py', *exporting, '--out', 'pan.onnx', '--tolerance', -1), check=False
+    )
+    assert refused.returncode == 2 and 'do not use it' in refused.stderr
+
+
+def test_int8_is_smaller_and_close(reference, exported, dataset, tmp_path):
+    file = exported(file_format='openvino')
+    out = quantize(file, dataset, tmp_path / 'int8', images=3)
+    sizes = [f.with_suffix('.bin').stat().st_size for f in (out, file)]
+    assert sizes[0] < 0.5 * sizes[1]
+    rows = parity.compare(reference, dict(int8=ExportedSegmentor(str(out))), dataset)
+    assert 0.8 < rows['int8']['same'] < 1
+    with pytest.raises(UserError, match=r'is for OpenVINO, and .*\.onnx is not a \.xml'):
+        quantize(exported(), dataset, tmp_path / 'other')
+
+
+def test_files_that_cannot_be_used(exported, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=r'none\.onnx is not there; write it with'):
+        open_exported(tmp_path / 'none.onnx')
+    for name in ('bad.onnx', 'bad.xml', 'bad.bin'):
+        (tmp_path / name).write_bytes(b'no network')
+    for name in ('bad.onnx', 'bad.xml'):
+        with pytest.raises(UserError, match=rf'{name} cannot be read .* export it again'):
+            open_exported(tmp_path / name)
+    (tmp_path / 'alone.xml').write_bytes(exported(file_format='openvino').read_bytes())
+    with pytest.raises(UserError, match=r'needs alone\.bin beside it; copy both'):
+        open_exported(tmp_path / 'alone.xml')
+    foreign = onnx.load(exported())
+    del foreign.metadata_props[:]
+    onnx.save(foreign, tmp_path / 'foreign.onnx')
+    with pytest.raises(UserError, match=r'foreign\.onnx does not say which classes'):
+        open_exported(tmp_path / 'foreign.onnx')
+    with pytest.raises(UserError, match=r'no_such is not installed; type .*deploy\.txt'):
+        library('no_such')
+
+
+def test_models_that_cannot_be_exported(toy_checkpoint, tmp_path):
+    model = load_segmentor(toy_checkpoint, TOY)
+    model.test_cfg = dict(mode='slide', crop_size=(32, 32), stride=(16, 16))
+    with pytest.raises(UserError, match='test_cfg mode "whole", not EncoderDecoder'):
+        export(model, tmp_path / 'slide')
+    cfg = Config.fromfile(TOY).model
+    cfg.decode_head.update(num_classes=2, out_channels=1, threshold=0.3)
+    cfg.decode_head.loss_decode.use_sigmoid = True
+    with pytest.raises(UserError, match='one output channel'):
+        SegmentorGraph(MODELS.build(cfg), labels=True)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('config', ['pan_r18-d16_toy', 'fcn_r18-d16_toy'])
+def test_baselines_are_exported_too(config, tmp_path):
+    file = ROOT / f'configs/pan/{config}.py'
+    model = MODELS.build(Config.fromfile(file).model).eval()
+    checkpoint = tmp_path / 'x.pth'
+    torch.save(dict(state_dict=model.state_dict()), checkpoint)
+    out = export(load_segmentor(checkpoint, file), tmp_path / 'x')
+    image = torch.randn(1, 3, 80, 112)
+    with torch.no_grad():
+        expected = SegmentorGraph(model)(image)
+    found = ExportedSegmentor(str(out)).encode_decode(image, [])
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
