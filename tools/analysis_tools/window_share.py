@@ -1,0 +1,43 @@
+#!/usr/bin/env python
+"""Measure the share of pixels whose class changes where an image is seen in windows.
+
+python tools/analysis_tools/window_share.py photos --checkpoint iter_40000.pth --windows 512 384
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from mmseg_pan.datasets.parallel import progress_bar
+from mmseg_pan.deploy import load_segmentor
+from mmseg_pan.deploy.images import read_image
+from mmseg_pan.deploy.inputs import find_sources
+from mmseg_pan.deploy.window_share import window_shares
+from mmseg_pan.engine.cli import run_tool
+from mmseg_pan.evaluation.fast_inference import prepare_for_inference
+
+
+def main() -> None:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(description='What windows change, on whole images')
+    parser.add_argument('inputs', nargs='+', metavar='IMAGE', help='images, folders, patterns')
+    parser.add_argument('--checkpoint', required=True, metavar='FILE')
+    parser.add_argument('--config', metavar='FILE', help='default: the one in the checkpoint')
+    parser.add_argument('--windows', nargs='+', type=int, required=True, metavar='SIDE')
+    parser.add_argument('--device')
+    args = parser.parse_args()
+    sources = find_sources(args.inputs, Path('nowhere'), 'overlay')
+    model = load_segmentor(args.checkpoint, args.config, args.device)
+    prepare_for_inference(model, labels_only=True)
+    with progress_bar() as bar:
+        images = bar.track([source.path for source in sources], description='comparing')
+        shares = window_shares(model, map(read_image, images), args.windows)
+    print('| window | images larger than it | pixels with another class |\n| ---: | ---: | ---: |')
+    for window, (count, share) in shares.items():
+        print(f'| {window} | {count} | {share:.1%} |')
+
+
+if __name__ == '__main__':
+    run_tool(main)

@@ -1,0 +1,88 @@
+#!/usr/bin/env python
+"""Segment images and videos.
+
+python tools/predict.py photos --checkpoint iter_40000.pth --out predictions
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from mmseg_pan.deploy import load_segmentor
+from mmseg_pan.deploy.inputs import find_sources
+from mmseg_pan.deploy.memory import check_device
+from mmseg_pan.deploy.pictures import KINDS, Painter
+from mmseg_pan.deploy.prediction import predict_sources
+from mmseg_pan.deploy.predictor import SMALLEST_WINDOW, WINDOW, Predictor
+from mmseg_pan.engine.cli import run_tool
+from mmseg_pan.evaluation.fast_inference import prepare_for_inference
+
+
+def number_from(least: int):
+    """Make a reader of numbers for argparse, which names it in its message."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f'{text!r} is not a whole number, {least} or more')
+        return int(text)
+
+    return number
+
+
+def main() -> int:
+    """Predict; 1 where a file was skipped."""
+    parser = argparse.ArgumentParser(
+        description='Segment images and videos. A file that cannot be read is named and skipped, '
+        'and the exit code is then 1.'
+    )
+    parser.add_argument(
+        'inputs',
+        nargs='+',
+        metavar='INPUT',
+        help='image, video, folder (with its sub-folders) or quoted pattern',
+    )
+    parser.add_argument('--checkpoint', required=True, metavar='FILE', help='trained weights')
+    parser.add_argument(
+        '--config', metavar='FILE', help='config (default: the one in the checkpoint)'
+    )
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='results go there')
+    parser.add_argument(
+        '--format',
+        choices=KINDS,
+        default=KINDS[0],
+        help='the image with classes and legend, the classes in their colours, or class ids '
+        '(default: overlay)',
+    )
+    parser.add_argument(
+        '--batch', type=number_from(1), default=1, metavar='N', help='images at once (default: 1)'
+    )
+    parser.add_argument(
+        '--window',
+        type=number_from(SMALLEST_WINDOW),
+        default=WINDOW,
+        metavar='SIDE',
+        help='images that have a longer side when the test pipeline has resized them are seen in '
+        'overlapping windows of SIDE pixels (default: %(default)s)',
+    )
+    parser.add_argument('--device', help='as torch names it (default: the GPU, where there is one)')
+    parser.add_argument(
+        '--unsafe-load',
+        action='store_true',
+        help='let the checkpoint run the code it holds; only where you trust its maker',
+    )
+    args = parser.parse_args()
+    sources = find_sources(args.inputs, args.out, args.format)
+    check_device(args.device)
+    model = load_segmentor(args.checkpoint, args.config, args.device, args.unsafe_load)
+    prepare_for_inference(model, labels_only=True)
+    painter = Painter(model.dataset_meta, args.format)
+    tally = predict_sources(Predictor(model, args.window, args.batch), painter, sources, args.out)
+    skipped = f', {tally.skipped} skipped' if tally.skipped else ''
+    print(f'{tally.written} written to {args.out}{skipped}')
+    return 1 if tally.skipped else 0
+
+
+if __name__ == '__main__':
+    run_tool(main)
