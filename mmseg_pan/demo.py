@@ -16,7 +16,8 @@ from PIL import Image
 
 from mmseg_pan.datasets.toy import ToyShapesDataset, make_toy_shapes
 from mmseg_pan.engine import cli
-from mmseg_pan.engine.experiments import scalars, train_and_test, training_time
+from mmseg_pan.engine.experiments import train_and_test, training_time
+from mmseg_pan.evaluation.training_logs import scalars
 from mmseg_pan.files import write_whole
 
 matplotlib.use('Agg')

@@ -10,7 +10,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from mmengine.dist import is_main_process
+
 from mmseg_pan.engine import RunSummaryHook, cli, launch
+from mmseg_pan.engine.reporting import plan_report, write_label_maps
 from mmseg_pan.weights.trust import trust_no_code
 
 
@@ -25,6 +28,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--wait-time', type=float, default=2, metavar='SECONDS', help='pause of --show'
     )
+    parser.add_argument(
+        '--report', metavar='DIR', help='write DIR/index.html: plots, worst and best images'
+    )
+    parser.add_argument('--compare', metavar='DIR', help='put another --report beside this one')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     parser.add_argument(
         '--fast',
@@ -51,14 +58,18 @@ def main() -> None:
         launch.draw_predictions(cfg, args.show, args.show_dir, args.wait_time)
     if args.tta:
         launch.set_tta(cfg)
-    if args.out:
-        cfg.test_evaluator.update(output_dir=args.out, keep_results=True)
-    launch.set_fast_test(cfg, args.fast, args.amp)
     launch.check_data(cfg, 'test')
+    report = plan_report(cfg, args.checkpoint, args.report, args.out, args.compare)
+    maps = report.predictions if report else args.out
+    if maps:
+        write_label_maps(cfg, maps)
+    launch.set_fast_test(cfg, args.fast, args.amp)
     launch.set_devices(cfg, args.launcher, args.local_rank)
     runner = launch.build_runner(cfg)
     runner.register_hook(RunSummaryHook(args.checkpoint))
     runner.test()
+    if report and is_main_process():
+        print(f'Report: {report.write()}')
 
 
 if __name__ == '__main__':

@@ -18,6 +18,7 @@ from mmseg.registry import DATASETS
 from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation import bootstrap
 from mmseg_pan.evaluation.confusion import confusions, iou_by_class, mean_iou
+from mmseg_pan.evaluation.training_logs import scalars
 from mmseg_pan.files import exclusive, write_whole
 
 from .launch import checkpoints
@@ -200,13 +201,6 @@ def _tool(tool: str, *args) -> None:
     command = [sys.executable, '-W', 'ignore', ROOT / 'tools' / tool, *args]
     if subprocess.run([str(part) for part in command]).returncode:
         raise UserError(f'{tool} failed, see above; type the same command again to go on.')
-
-
-def scalars(folder: Path) -> dict[int, dict]:
-    """Read what training logged, by iteration, over all the starts of a run."""
-    logs = sorted(folder.glob('*/vis_data/scalars.json'))
-    rows = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
-    return {row['step']: row for row in rows if 'loss' in row}
 
 
 def training_time(folder: Path) -> dict[str, float]:

@@ -89,6 +89,37 @@ def read_label_map(folder: Path, img_path: str, reduce_zero_label: bool = False)
     return found - 1 if reduce_zero_label else found
 
 
+def label_maps(dataset: BaseSegDataset, folder: Path):
+    """Go through a data set's images, their labels and what was predicted for them.
+
+    Args:
+        dataset: A data set with labels.
+        folder: What ``tools/test.py --out`` wrote for it.
+
+    Yields:
+        ``(img_path, truth, prediction)`` with class ids of shape (H, W).
+
+    Raises:
+        UserError: If a map is missing, has another size than its labels, or holds ids
+            that are no class.
+    """
+    classes = len(dataset.metainfo['classes'])
+    for img_path, truth in truths(dataset):
+        prediction = read_label_map(folder, img_path, dataset.reduce_zero_label)
+        name = Path(img_path).name
+        if prediction.shape != truth.shape:
+            raise UserError(
+                f'The label map of {name} in {folder} has shape '
+                f'{prediction.shape}, and its labels {truth.shape}; test again on this data set.'
+            )
+        if prediction.max() >= classes:
+            raise UserError(
+                f'The label map of {name} in {folder} holds the id {prediction.max()}, and the '
+                f'data set has the classes 0 to {classes - 1}; test again on this data set.'
+            )
+        yield img_path, truth, prediction
+
+
 def confusions(dataset: BaseSegDataset, folder: Path) -> np.ndarray:
     """Compare a folder of label maps with the labels of a data set.
 
@@ -100,16 +131,12 @@ def confusions(dataset: BaseSegDataset, folder: Path) -> np.ndarray:
         One matrix an image, ``(images, classes, classes)``.
 
     Raises:
-        UserError: If a map is missing, or has another size than its labels.
+        UserError: If a map is missing or does not fit, see :func:`label_maps`.
     """
     classes = len(dataset.metainfo['classes'])
-    found = []
-    for img_path, truth in truths(dataset):
-        prediction = read_label_map(folder, img_path, dataset.reduce_zero_label)
-        if prediction.shape != truth.shape:
-            raise UserError(
-                f'The label map of {Path(img_path).name} in {folder} has shape '
-                f'{prediction.shape}, and its labels {truth.shape}; test again on this data set.'
-            )
-        found.append(confusion_matrix(truth, prediction, classes, dataset.ignore_index))
-    return np.stack(found)
+    return np.stack(
+        [
+            confusion_matrix(truth, prediction, classes, dataset.ignore_index)
+            for _, truth, prediction in label_maps(dataset, folder)
+        ]
+    )

@@ -1,0 +1,63 @@
+#!/usr/bin/env python
+"""Draw the confusion matrix of label maps that tools/test.py --out wrote.
+
+python tools/analysis_tools/confusion_matrix.py configs/pan/pan_r101-d16_voc.py maps \
+    --out confusion.png --normalize
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from mmseg.registry import DATASETS
+
+from mmseg_pan.engine import launch
+from mmseg_pan.engine.cli import ConfigOptions, load_config, run_tool
+from mmseg_pan.errors import UserError
+from mmseg_pan.evaluation.confusion import confusions, mean_iou
+from mmseg_pan.evaluation.plots import check_picture, draw_confusion, write_picture
+
+
+def main() -> None:
+    """Read the command line and draw."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help='config file; its test data set has the labels')
+    parser.add_argument(
+        'predictions', type=Path, metavar='PREDICTIONS_DIR', help='label maps of tools/test.py'
+    )
+    parser.add_argument('--out', type=Path, required=True, metavar='FILE', help='picture to write')
+    parser.add_argument(
+        '--normalize', action='store_true', help='shares of each class in per cent, not pixels'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help='change the config, for example test_dataloader.dataset.data_root=DIR',
+    )
+    args = parser.parse_args()
+    check_picture(args.out)
+    cfg = load_config(args.config, args.cfg_options)
+    if not args.predictions.is_dir():
+        raise UserError(
+            f'The folder {args.predictions} is not there; write label maps into it with '
+            f'"tools/test.py {args.config} CHECKPOINT --out {args.predictions}".'
+        )
+    launch.check_data(cfg, 'test')
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    if 'seg_map_path' not in dataset.get_data_info(0):
+        raise UserError(
+            f'The test data of {args.config} has no labels to compare with; take a config whose '
+            'test_dataloader has data_prefix.seg_map_path.'
+        )
+    matrix, classes = confusions(dataset, args.predictions).sum(0), dataset.metainfo['classes']
+    kind = args.out.suffix[1:]
+    write_picture(draw_confusion(matrix, classes, args.normalize, kind), args.out)
+    print(f'{args.out}: {len(dataset)} images, mIoU {mean_iou(matrix, classes):.2f}')
+
+
+if __name__ == '__main__':
+    run_tool(main)
