@@ -2,9 +2,12 @@
 
 import atexit
 import mmap
+import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Callable
+from functools import partial
 from types import FrameType
 
 import torch
@@ -46,6 +49,20 @@ class StopSignalHook(Hook):
         self._training[0] = 1
         atexit.register(self._release_workers)  # runs before multiprocessing ends them
         self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
+        if multiprocessing.get_start_method() == 'fork':  # others would have to pickle this hook
+            loader = runner.train_dataloader
+            loader.worker_init_fn = partial(self._start_worker, loader.worker_init_fn)
+
+    def _start_worker(self, then: Callable | None, number: int) -> None:
+        """Listen in a loader worker as well.
+
+        torch gives its workers a handler in C, which ends them of a SIGTERM that comes from
+        anybody but their parent: it is set before this function runs.
+        """
+        for one in _SIGNALS:
+            signal.signal(one, self._handle)
+        if then is not None:
+            then(number)
 
     def after_train(self, runner: Runner) -> None:
         """Listen no more."""

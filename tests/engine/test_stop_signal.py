@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+from types import SimpleNamespace
 
 import pytest
 from mmengine.hooks import Hook
@@ -9,6 +11,7 @@ from mmengine.hooks import Hook
 from engine.runs import differences, in_a_fork, small_cfg, train, trained_state
 from mmseg_pan.engine import StopSignalHook, stop_signal
 
+RUNNER = SimpleNamespace(train_dataloader=SimpleNamespace(worker_init_fn=None))
 OPTIONS = dict(ema=True, val_interval=3)
 
 
@@ -28,8 +31,13 @@ class Send(Hook):
 
     def send(self, runner):
         if self.workers:
-            for worker in runner.train_loop.dataloader_iterator._workers:
-                os.kill(worker.pid, self.number)
+            # By another process: torch has workers leave in peace when their parent says so.
+            workers = runner.train_loop.dataloader_iterator._workers
+            assert workers
+            number, *pids = map(str, [int(self.number), *(worker.pid for worker in workers)])
+            subprocess.run(['kill', f'-{number}', *pids], check=True)
+            for pid in map(int, pids):
+                os.kill(pid, 0)  # still there
         os.kill(os.getpid(), self.number)
 
 
@@ -77,7 +85,7 @@ def test_gradient_accumulation_is_finished_first(tmp_path, toy_root):
 def deliver(seconds):
     """Send SIGTERM twice, some seconds apart by the clock that the hook reads."""
     hook = StopSignalHook()
-    hook.before_train(None)
+    hook.before_train(RUNNER)
     now = iter([100.0, 100.0 + seconds])
     stop_signal.time.monotonic = lambda: next(now)
     os.kill(os.getpid(), signal.SIGTERM)
@@ -101,7 +109,7 @@ def test_workers_die_of_sigterm_once_the_training_is_over():
         os.kill(os.getpid(), signal.SIGTERM)
 
     def training():
-        hook.before_train(None)
+        hook.before_train(RUNNER)
         assert in_a_fork(worker) == 0
         hook._release_workers()
         assert in_a_fork(worker) == signal.SIGTERM
