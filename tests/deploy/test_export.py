@@ -1,6 +1,7 @@
 """Exported networks: the same classes, whatever the size, and a description inside."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from mmseg.registry import DATASETS, MODELS
 from conftest import ROOT
 from deploy.conftest import TOY
 from mmseg_pan import UserError
+from mmseg_pan.datasets.toy import make_toy_shapes
 from mmseg_pan.deploy import ExportedSegmentor, load_segmentor, parity
 from mmseg_pan.deploy.backends import open_exported
 from mmseg_pan.deploy.export import export, library
@@ -34,14 +36,22 @@ def reference(toy_checkpoint):
     return load_segmentor(toy_checkpoint, TOY)
 
 
+@pytest.fixture(scope='module')
+def images_96(tmp_path_factory):
+    """Toy images above the smallest side of networks of any size."""
+    root = tmp_path_factory.mktemp('toy_96') / 'toy'
+    make_toy_shapes(root, train=2, val=4, size=96)
+    return root
+
+
 @pytest.fixture
-def dataset(toy_root, monkeypatch):
-    monkeypatch.setenv('TOY_ROOT', str(toy_root))
+def dataset(images_96, monkeypatch):
+    monkeypatch.setenv('TOY_ROOT', str(images_96))
     return DATASETS.build(Config.fromfile(TOY).test_dataloader.dataset)
 
 
 @settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     size=st.tuples(st.integers(1, 3), st.integers(20, 200), st.integers(20, 200)),
@@ -105,7 +115,10 @@ def test_parity_counts_differences(reference, exported, dataset):
     assert parity.table(rows).count('\n') == 4
 
 
-def test_tools_export_and_test_it_with_the_same_result(run_tool, toy_checkpoint, tmp_path):
+def test_tools_export_and_test_it_with_the_same_result(
+    run_tool, toy_checkpoint, images_96, tmp_path
+):
+    run_tool = partial(run_tool, TOY_ROOT=str(images_96))
     exporting = [TOY, toy_checkpoint, '--format', 'onnx', '--images', 2]
     done = run_tool('deployment/export.py', *exporting, '--out', 'pan.onnx')
     assert '| pan.onnx | ' in done.stdout and '100.0000%' in done.stdout
