@@ -272,6 +272,16 @@ def test_comparison_shows_the_images_that_differ_most(pages, root):
     np.testing.assert_array_equal(shown, found)
 
 
+def test_comparison_shows_where_the_other_is_better(pages, root, tmp_path):
+    page = Report(make_dataset(root), tmp_path / 'ba', 'x', root / 'bad', root / 'a').write()
+    first, second = (read_numbers(folder) for folder in (tmp_path / 'ba', root / 'a'))
+    gaps = first.image_iou - second.image_iou
+    section = page.read_text().split('id="apart"')[1].split('id="worst"')[0]
+    shown = [unescape(name) for name in re.findall('<h4>(.*?)</h4>', section.split('<h3>')[2])]
+    assert shown == [f'{NAMES[i]}.jpg' for i in np.argsort(gaps) if gaps[i] < 0]
+    assert len(shown) > 5
+
+
 def test_label_maps_of_the_other_that_are_not_what_was_measured_are_left_out(root, tmp_path):
     maps = shutil.copytree(root / 'bad', tmp_path / 'maps')
     Report(make_dataset(root), tmp_path / 'b', 'b', maps).write()

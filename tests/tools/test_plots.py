@@ -209,7 +209,7 @@ def test_mistakes_of_confusion_matrix(call, maps, tmp_path):
 def test_names_that_look_like_formulas_are_drawn():
     matrix = np.array([[3, 1], [0, 0]])
     for normalize in (True, False):
-        assert plots.draw_confusion(matrix, ['$\\frac{', 'x' * 300], normalize)
+        assert plots.draw_confusion(matrix, ['$\\frac{$', 'x' * 300], normalize)
 
 
 @pytest.fixture(scope='module')
