@@ -41,6 +41,17 @@ class RunSummaryHook(Hook):
             rows['validation images'] = f'{len(runner.val_dataloader.dataset):,}'
         self._print('Training', {**rows, **self._cost(runner), 'results': runner.work_dir})
 
+    def after_train(self, runner: Runner) -> None:
+        """Log how much of the time the training waited for its data."""
+        scalars = runner.message_hub.log_scalars
+        if {'train/time', 'train/data_time'} <= set(scalars):
+            whole, waiting = (
+                scalars[f'train/{key}'].data[0].sum() for key in ('time', 'data_time')
+            )
+            runner.logger.info(
+                f'Of {whole:.0f} s of training, {waiting / whole:.1%} was waiting for data.'
+            )
+
     def before_test(self, runner: Runner) -> None:
         """Print the summary of a test run."""
         rows = {

@@ -66,6 +66,8 @@ def test_summary_says_what_a_person_wants_to_know(trained):
     }.items():
         assert re.search(rf'^  {name} +{value}', head, re.M), (name, head)
     assert 'eta: ' in output
+    (share,) = re.findall(r'Of \d+ s of training, ([\d.]+)% was waiting for data', output)
+    assert 0 < float(share) < 100
 
 
 def test_training_leaves_checkpoints_and_metrics(trained):
