@@ -32,6 +32,7 @@ CONTENDERS = {
     'fast': dict(fast=True),
     'amp': dict(amp=True),
     'fast+amp': dict(fast=True, amp=True),
+    'exported': dict(),
 }
 
 
@@ -54,6 +55,8 @@ def build(args: argparse.Namespace, name: str, work_dir: str) -> Runner:
         launch.set_tta(cfg)
     if CONTENDERS[name] is None and cfg.test_evaluator.type == 'SelectedIoUMetric':
         cfg.test_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])  # ours counts faster
+    if name == 'exported':
+        launch.set_exported(cfg, args.exported)
     if CONTENDERS[name] is not None:
         launch.set_fast_test(cfg, **CONTENDERS[name])
     runner = launch.build_runner(cfg)
@@ -81,9 +84,11 @@ def main() -> None:
     parser.add_argument('--rounds', type=int, default=5, help='after one of each to warm up')
     parser.add_argument('--workers', type=int, default=0, help='of each data loader')
     parser.add_argument('--tta', action='store_true', help='multi-scale and flip')
-    parser.add_argument('--only', nargs='+', choices=list(CONTENDERS), default=list(CONTENDERS))
+    parser.add_argument('--exported', help='.onnx or .xml, for the contender of that name')
+    parser.add_argument('--only', nargs='+', choices=list(CONTENDERS))
     parser.add_argument('--cfg-options', nargs='+', action=cli.ConfigOptions)
     args = parser.parse_args()
+    args.only = args.only or [n for n in CONTENDERS if n != 'exported' or args.exported]
     trust_no_code(unsafe=False)
     results = {name: [] for name in args.only}
     with tempfile.TemporaryDirectory() as work_dir:
