@@ -80,10 +80,13 @@ def read_spec(path: Path) -> Spec:
             f'{sorted(known - {"runs"})}; it has {sorted(spec)}.'
         )
     common = spec.get('options', {})
+    # The first seed of all runs before the second of any: a start that says something.
+    turns = range(max(len(row['seeds']) for row in rows))
     found = [
-        Experiment(row['name'], row['config'], seed, common | row.get('options', {}))
+        Experiment(row['name'], row['config'], row['seeds'][i], common | row.get('options', {}))
+        for i in turns
         for row in rows
-        for seed in row['seeds']
+        if i < len(row['seeds'])
     ]
     for experiment in found:
         if not (ROOT / experiment.config).is_file():

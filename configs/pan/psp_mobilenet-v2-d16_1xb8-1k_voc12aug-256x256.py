@@ -1,0 +1,12 @@
+_base_ = [
+    '../_base_/models/psp_r50-d16.py',
+    '../_base_/models/mobilenet-v2-d16.py',
+    '../_base_/datasets/voc_aug_256x256.py',
+    '../_base_/schedules/schedule_1k.py',
+    '../_base_/default_runtime.py',
+]
+model = dict(
+    data_preprocessor=dict(size=(256, 256)),
+    backbone=_base_.mobilenet_v2_d16,
+    decode_head=dict(in_channels=320),
+)
