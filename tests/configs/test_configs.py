@@ -1,9 +1,11 @@
 """Every config: that it is there, that it builds, and that it says what it should."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from mmengine.config import Config
-from mmseg.registry import MODELS
+from mmseg.registry import DATASETS, MODELS
 
 from conftest import ROOT
 from mmseg_pan.evaluation.complexity import count_cost
@@ -44,12 +46,15 @@ def test_the_configs_that_the_card_promises_are_there():
         promised |= {
             f'{head}_r18-d16_toy.py',
             f'{head}_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256.py',
+            f'{head}_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256_held-out.py',
         }
         for backbone in BACKBONES:
             promised.add(f'{head}_{backbone}-d16_voc.py')
             for iterations in ('20k', '40k'):
                 promised.add(f'{head}_{backbone}-d16_4xb4-{iterations}_voc12aug-512x512.py')
-    assert len(promised) == 49
+    for head in ('psp', 'deeplabv3plus', 'fpa', 'gau', 'pan-no-context'):
+        promised.add(f'{head}_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256.py')
+    assert len(promised) == 56
     assert promised == set(NAMES)
 
 
@@ -97,6 +102,9 @@ FAMILIES = {
     'aspp128_r101-d16_voc.py': {'decode.loss_ce'},
     'psp_r101-d16_voc.py': {'decode.loss_ce'},
     'deeplabv3plus_r101-d16_voc.py': {'decode.loss_ce'},
+    'fpa_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256.py': {'decode.loss_ce'},
+    'psp_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256.py': {'decode.loss_ce'},
+    'deeplabv3plus_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256.py': {'decode.loss_ce'},
 }
 
 
@@ -177,7 +185,7 @@ def test_small_configs_train_and_test_at_256():
 
 def test_pan_and_its_baseline_differ_in_the_head_alone():
     names = [n for n in NAMES if n.startswith('pan') and n.replace('pan', 'fcn', 1) in NAMES]
-    assert len(names) == 14
+    assert len(names) == 15
     for name in names:
         pan, fcn = load(name), load(name.replace('pan', 'fcn', 1))
         for cfg in (pan, fcn):
@@ -216,3 +224,17 @@ def test_cost_of_a_head_counted_by_hand():
     # FCN: 3x3 from 512 to 512 twice, 3x3 over the concatenation, 1x1 classifier, on 32x32.
     cost = count_cost(load('fcn_r18-d16_voc.py').model, 512, 512)['decode_head']
     assert cost.multiply_adds == 32 * 32 * (9 * (512 * 512 * 2 + 1024 * 512) + 512 * 21)
+
+
+def test_recipes_are_chosen_on_images_that_training_does_not_see(voc_root, monkeypatch):
+    monkeypatch.setenv('VOC_ROOT', str(voc_root))
+    cfg = load('pan_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256_held-out.py')
+    parts = DATASETS.build(cfg.train_dataloader.dataset).datasets
+    train, test = (
+        {part.get_data_info(i)['img_path'] for part in some for i in range(len(part))}
+        for some in (parts, [DATASETS.build(cfg.test_dataloader.dataset)])
+    )
+    val = set((voc_root / 'ImageSets/Segmentation/val.txt').read_text().split())
+    assert len(test) > 100 and len(train) > 700
+    assert not train & test
+    assert not {Path(path).stem for path in train | test} & val
