@@ -66,7 +66,7 @@ def test_inference_model_on_a_loaded_segmentor(toy_checkpoint, images):
 def test_inferencer_gives_the_same_labels_and_writes_pictures(
     model, toy_checkpoint, images, tmp_path
 ):
-    inferencer = MMSegInferencer(str(TOY), str(toy_checkpoint), device='cpu', show_progress=False)
+    inferencer = MMSegInferencer(str(TOY), str(toy_checkpoint), device='cpu')
     out = tmp_path / 'out'
     result = inferencer([str(path) for path in images], out_dir=str(out), batch_size=1)
     for path, labels in zip(images, result['predictions'], strict=True):
