@@ -103,8 +103,7 @@ def disk_errors_explained(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise UserError(
-                f'The disk that holds {folder} is full; make room and type the same command '
-                'again, it goes on where it stopped.'
+                f'The disk that holds {folder} is full; make room and type the same command again.'
             ) from error
         if error.errno in _FORBIDDEN:
             raise UserError(

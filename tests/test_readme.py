@@ -6,6 +6,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
+from PIL import Image
 
 from conftest import ROOT
 
@@ -33,7 +34,7 @@ def test_files_that_are_named_exist():
 
 def test_recipe_for_other_configs_works(tmp_path):
     """The block, appended to somebody's config of another head on a ResNet."""
-    (recipe,) = blocks('python')
+    _, recipe = blocks('python')
     base = ROOT / 'configs/pan/fcn_r50-d16_voc.py'
     config = tmp_path / 'theirs.py'
     config.write_text(f"_base_ = '{base}'\n{recipe}")
@@ -42,6 +43,19 @@ def test_recipe_for_other_configs_works(tmp_path):
     with torch.no_grad():
         assert model(torch.rand(1, 3, 64, 64), mode='tensor').shape == (1, 21, 16, 16)
     assert len([line for line in recipe.splitlines() if line.strip()]) <= 13
+
+
+def test_mmsegmentations_functions_work_as_printed(tmp_path, monkeypatch):
+    code, _ = blocks('python')
+    config = ROOT / 'configs/pan/pan_r18-d16_toy.py'
+    weights = dict(state_dict=MODELS.build(Config.fromfile(config).model).state_dict())
+    torch.save(weights, tmp_path / 'iter_40000.pth')
+    Image.new('RGB', (80, 64), 'green').save(tmp_path / 'photo.jpg')
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(code.replace('configs/pan/pan_r101-d16_voc.py', str(config)), names)
+    assert names['labels'].shape == (64, 80)
+    assert list((tmp_path / 'predictions').rglob('*.jpg'))
 
 
 @pytest.mark.parametrize('text', [README, CARD], ids=['README', 'card'])

@@ -10,7 +10,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmengine.registry import init_default_scope
 
 from mmseg_pan.deploy import load_segmentor
 from mmseg_pan.deploy.inputs import find_sources
@@ -77,7 +76,6 @@ def main() -> int:
     args = parser.parse_args()
     sources = find_sources(args.inputs, args.out, args.format)
     check_device(args.device)
-    init_default_scope('mmseg')  # an exported network looks for its parts there
     model = load_segmentor(args.checkpoint, args.config, args.device, args.unsafe_load)
     prepare_for_inference(model, labels_only=True)
     painter = Painter(model.dataset_meta, args.format)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmseg_pan.errors import UserError
+from mmseg_pan.weights.published import with_tuples
 
 from .export import KEY, SUFFIXES, library
 from .graph import SMALLEST_SIDE, Description
@@ -125,7 +126,7 @@ class ExportedSegmentor(BaseSegmentor):
         self.num_classes = len(about.classes)
         self.decode_head = nn.Module()  # where MMSegmentation looks for the threshold
         self.decode_head.threshold = about.threshold
-        self.cfg = Config(about.config)
+        self.cfg = Config(with_tuples(about.config))
         self.dataset_meta = dict(classes=tuple(about.classes), palette=about.palette)
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:

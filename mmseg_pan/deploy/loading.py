@@ -37,6 +37,7 @@ def load_segmentor(
     Raises:
         UserError: If a file is missing or damaged, or weights and config do not fit.
     """
+    init_default_scope('mmseg')  # exported networks look for their parts there as well
     if Path(checkpoint).suffix in SUFFIXES.values():
         return ExportedSegmentor(str(checkpoint)).eval()
     opened = open_checkpoint(checkpoint, unsafe)

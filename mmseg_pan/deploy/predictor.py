@@ -138,14 +138,5 @@ def without_files(pipeline: Sequence[dict]) -> list[dict]:
             f'The test pipeline of the config begins with {first["type"]}, and this tool reads '
             'photographs only (LoadImageFromFile); give another config with --config.'
         )
-    others = [_with_tuples(item) for item in others if 'Annotation' not in item['type']]
+    others = [item for item in others if 'Annotation' not in item['type']]
     return [{**first, 'type': 'LoadImageFromNDArray'}, *others]
-
-
-def _with_tuples(item: dict) -> dict:
-    """Undo what JSON did to sizes: mmcv's Resize takes a scale as a tuple only."""
-    return {key: tuple(value) if _is_size(value) else value for key, value in item.items()}
-
-
-def _is_size(value) -> bool:
-    return isinstance(value, list) and all(isinstance(item, (int, float)) for item in value)

@@ -31,11 +31,7 @@ class Checkpoint(NamedTuple):
 
 
 def for_inference(cfg: Config) -> dict:
-    """Keep of a config what inference needs, without paths of the machine.
-
-    Returns:
-        Plain values, which JSON can hold.
-    """
+    """Keep of a config what inference needs, without paths of the machine."""
     dataset = cfg.test_dataloader.dataset
     kept = dict(
         default_scope=cfg.get('default_scope', 'mmseg'),
@@ -44,9 +40,19 @@ def for_inference(cfg: Config) -> dict:
         test_pipeline=dataset.pipeline,
         test_dataloader=dict(batch_size=1, dataset=dict(type=dataset.type)),
     )
-    plain = json.loads(json.dumps(Config(kept).to_dict()))
-    plain['test_dataloader']['dataset']['pipeline'] = plain['test_pipeline']
-    return {key: value for key, value in plain.items() if value is not None}
+    found = {key: value for key, value in Config(kept).to_dict().items() if value is not None}
+    found['test_dataloader']['dataset']['pipeline'] = found['test_pipeline']
+    return found
+
+
+def with_tuples(value):
+    """Undo what JSON does to sizes: mmcv's Resize takes a scale as a tuple only."""
+    if isinstance(value, dict):
+        return {key: with_tuples(item) for key, item in value.items()}
+    if isinstance(value, list):
+        numbers = value and all(isinstance(item, (int, float)) for item in value)
+        return tuple(value) if numbers else [with_tuples(item) for item in value]
+    return value
 
 
 def _without_pretrained(model: dict) -> dict:
@@ -76,7 +82,7 @@ def open_checkpoint(path: str | Path, unsafe: bool = False) -> Checkpoint:
         raise UserError(f'The checkpoint {path} is not there; train one with tools/train.py.')
     if path.suffix == '.safetensors':
         state, about = read_weights(path), read_metadata(path)
-        cfg = Config(about['config']) if 'config' in about else None
+        cfg = Config(with_tuples(about['config'])) if 'config' in about else None
     else:
         check_readable(path, unsafe)
         file = torch.load(path, map_location='cpu', weights_only=not unsafe)
@@ -129,7 +135,7 @@ def publish(checkpoint: Checkpoint, out: Path, half: bool = False) -> Path:
         from safetensors.torch import save
 
         # mmseg_pan: the key that says that all is JSON; format: what other readers look for.
-        data = save(state, {'format': 'pt', 'mmseg_pan': json.dumps(about)})
+        data = _sorted_header(save(state, {'format': 'pt', 'mmseg_pan': json.dumps(about)}))
     else:
         text = Config(about['config']).pretty_text
         meta = dict(cfg=text, metrics=checkpoint.metrics)
@@ -142,6 +148,14 @@ def publish(checkpoint: Checkpoint, out: Path, half: bool = False) -> Path:
     final.parent.mkdir(parents=True, exist_ok=True)
     write_whole(final, data)
     return final
+
+
+def _sorted_header(data: bytes) -> bytes:
+    """Put the header of a .safetensors file in order: the library writes metadata in any."""
+    end = 8 + int.from_bytes(data[:8], 'little')
+    header = json.dumps(json.loads(data[8:end]), sort_keys=True).encode()
+    header += b' ' * (-len(header) % 8)  # the format wants tensors at multiples of eight
+    return len(header).to_bytes(8, 'little') + header + data[end:]
 
 
 def read_metadata(path: Path) -> dict:

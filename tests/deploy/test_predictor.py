@@ -142,7 +142,7 @@ def test_windows_begin_above_the_limit(model, size, steps):
 
 
 def test_limit_holds_after_the_pipelines_resize(model):
-    model.cfg.test_pipeline.insert(1, dict(RESIZE, scale=[96, 48]))  # as JSON has it
+    model.cfg.test_pipeline.insert(1, dict(RESIZE, scale=(96, 48)))
     predictor = Predictor(model, window=96)
     sizes = count_steps(predictor)
     (labels,) = labels_of(predictor, photograph(200, 300))  # 48x72 for the network

@@ -23,6 +23,7 @@ from mmengine.runner import Runner, find_latest_checkpoint
 from PIL import Image
 
 import engine.test_resume as counting
+from engine.faults import Attack
 from engine.runs import (
     InterruptHook,
     InterruptionError,
@@ -255,16 +256,6 @@ def questions(bench: Bench) -> None:
     bench.ask('10 malicious pickle', malicious)
     print('   its code ran:', (bench.results / 'ran').read_text())
     bench.ask('11 the same run twice', twice)
-
-
-class Attack:
-    """A pickle that leaves a folder behind when it is read."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
 
 
 def trained_state_unsafe(path: Path) -> dict:

@@ -62,9 +62,21 @@ def test_published_file_is_all_that_inference_needs(checkpoint, tmp_path, suffix
         assert torch.equal(logits(load_segmentor(file)), logits(original))
 
 
+def test_sizes_stay_tuples_as_mmcv_wants_them(tmp_path):
+    voc = ROOT / 'configs/pan/pan_r18-d16_voc.py'
+    cfg = Config.fromfile(voc)
+    cfg.model.backbone.init_cfg = None
+    checkpoint = tmp_path / 'voc.pth'
+    state = MODELS.build(cfg.model).state_dict()
+    torch.save(dict(meta=dict(cfg=cfg.pretty_text), state_dict=state), checkpoint)
+    file = publish(open_checkpoint(checkpoint), tmp_path / 'voc.safetensors')
+    for source in (checkpoint, file):
+        assert logits(load_segmentor(source)).shape == (21, 64, 80)
+
+
 def test_publishing_again_gives_the_same_file(checkpoint, tmp_path):
     opened = open_checkpoint(checkpoint)
-    names = {publish(opened, tmp_path / 'a.safetensors').name for _ in range(2)}
+    names = {publish(opened, tmp_path / 'a.safetensors').name for _ in range(8)}
     assert len(names) == 1
 
 

@@ -1,10 +1,8 @@
 """What is loaded, what is not, and what runs: nothing."""
 
-import os
 import pickle
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,20 +11,11 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from conftest import ROOT
+from engine.faults import Attack
 from mmseg_pan import UserError
 from mmseg_pan.weights.trust import check_readable, find_damage, trust_no_code
 
 TOY = ROOT / 'configs/pan/pan_r18-d16_toy.py'
-
-
-class Attack:
-    """A pickle that leaves a file behind when it is read."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mmengine.registry import init_default_scope
 
 from mmseg_pan.datasets.parallel import progress_bar
 from mmseg_pan.deploy import load_segmentor
@@ -31,7 +30,6 @@ def main() -> None:
     parser.add_argument('--device')
     args = parser.parse_args()
     sources = find_sources(args.inputs, Path('nowhere'), 'overlay')
-    init_default_scope('mmseg')  # an exported network looks for its parts there
     model = load_segmentor(args.checkpoint, args.config, args.device)
     prepare_for_inference(model, labels_only=True)
     with progress_bar() as bar:

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mmseg.registry import DATASETS
 
-from mmseg_pan.deploy.quantize import quantize
+from mmseg_pan.deploy.quantize import FLOAT_LAYERS, quantize
 from mmseg_pan.engine import cli, launch
 
 
@@ -23,13 +23,20 @@ def main() -> None:
     parser.add_argument('file', type=Path, help='.xml of tools/deployment/export.py')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE')
     parser.add_argument('--images', type=int, default=300)
+    parser.add_argument(
+        '--float-layers',
+        type=int,
+        default=FLOAT_LAYERS,
+        help='convolutions, from the image on, that stay in float32',
+    )
     parser.add_argument('--cfg-options', nargs='+', action=cli.ConfigOptions)
     args = parser.parse_args()
     cfg = cli.load_config(args.config, args.cfg_options)
     launch.use_test_pipeline(cfg.train_dataloader.dataset, cfg.test_dataloader.dataset.pipeline)
     launch.check_data(cfg, 'train')
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
-    print(f'Written: {quantize(args.file, dataset, args.out, args.images)}')
+    written = quantize(args.file, dataset, args.out, args.images, args.float_layers)
+    print(f'Written: {written}')
 
 
 if __name__ == '__main__':
