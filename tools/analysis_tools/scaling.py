@@ -29,7 +29,9 @@ def draw(found: dict, file: Path) -> None:
     """Draw the four measurements side by side."""
     figure, panels = plt.subplots(1, 4, figsize=(17, 4))
     for name, times in found['size']['ms'].items():
-        panels[0].loglog(found['size']['side'], times, 'o-', base=2, label=name)
+        panels[0].loglog(found['size']['side'], times, 'o-', label=name)
+    panels[0].set_xticks(found['size']['side'], map(str, found['size']['side']), minor=False)
+    panels[0].minorticks_off()
     panels[0].set(xlabel='side of the image, pixels', ylabel='ms an image, inference')
     for name, times in found['batch']['ms'].items():
         panels[1].plot(found['batch']['batch'], times, 'o-', label=name)
