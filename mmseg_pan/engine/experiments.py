@@ -172,6 +172,7 @@ def run(experiment: Experiment, folder: Path, selections: Mapping[str, Sequence[
         name=experiment.name,
         **experiment.identity,
         iterations=cfg.train_cfg.max_iters,
+        test_images=len(dataset),
         mIoU=round(mean_iou(total, names), 2),
         **{f'mIoU_{key}': round(mean_iou(total, names, c), 2) for key, c in selections.items()},
         aAcc=round(100 * float(np.trace(total) / total.sum()), 2),

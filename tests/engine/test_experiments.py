@@ -70,6 +70,7 @@ def test_each_run_once_and_a_line_for_each(spec_file, tmp_path, trained, capsys)
     assert (pan['name'], pan['seed'], pan['mIoU'], pan['mIoU_two']) == ('PAN', 0, 100, 100)
     assert set(pan['IoU']) == {'background', 'disk', 'ring', 'square', 'triangle', 'star', 'cross'}
     assert fcn['options'] == {'train_cfg.max_iters': 7} and fcn['iterations'] == 7
+    assert pan['test_images'] == 4
     assert (pan['seconds_per_iteration'], pan['waiting_for_data']) == (0.4, 0.25)
     assert 'torch' in pan['versions'] and len(pan['commits'][0]) >= 12 and pan['date']
     assert comparison['mIoU']['mean'] == pytest.approx(100 - fcn['mIoU'], abs=0.01)

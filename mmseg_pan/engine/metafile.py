@@ -1,0 +1,67 @@
+"""The model zoo's list of configs: names, recipes and measured results."""
+
+from pathlib import Path
+
+import yaml
+from mmengine.config import Config
+
+from .experiments import ROOT, read_results
+
+FOLDER = ROOT / 'configs' / 'pan'
+METAFILE = FOLDER / 'metafile.yaml'
+DATA = dict(
+    VOCAugDataset='Pascal VOC 2012 + Aug',
+    CityscapesDataset='Cityscapes',
+    ToyShapesDataset='toy shapes',
+)
+COLLECTION = dict(
+    Name='PAN',
+    License='Apache License 2.0',
+    Metadata={'Training Data': sorted(DATA.values())},
+    Paper=dict(
+        Title='Pyramid Attention Network for Semantic Segmentation',
+        URL='https://arxiv.org/abs/1805.10180',
+    ),
+    README='configs/pan/README.md',
+    Framework='PyTorch',
+)
+
+
+def metafile() -> str:
+    """List every config of configs/pan, with the mean over seeds where there are results."""
+    lines = [line for file in sorted(FOLDER.glob('results/*.jsonl')) for line in read_results(file)]
+    models = [_entry(file, lines) for file in sorted(FOLDER.glob('*.py'))]
+    head = '# Written by tools/misc/write_metafile.py.\n'
+    content = dict(Collections=[COLLECTION], Models=models)
+    return head + yaml.safe_dump(content, sort_keys=False, width=100)
+
+
+def _entry(file: Path, lines: list[dict]) -> dict:
+    cfg = Config.fromfile(file)
+    path = str(file.relative_to(ROOT))
+    backbone = cfg.model.backbone
+    depth = f'-{backbone.depth}' if 'depth' in backbone else ''
+    data = DATA[cfg.test_dataloader.dataset.type]
+    entry = {
+        'Name': file.stem,
+        'In Collection': 'PAN',
+        'Config': path,
+        'Metadata': {
+            'Training Data': data,
+            'Batch Size': cfg.auto_scale_lr.base_batch_size,
+            'Architecture': [f'{backbone.type}{depth}', cfg.model.decode_head.type],
+            'Iterations': cfg.train_cfg.max_iters,
+        },
+    }
+    # With other options than the config's, a run says nothing about the config.
+    runs = [line for line in lines if line.get('config') == path and not line['options']]
+    if runs:
+        mean = sum(line['mIoU'] for line in runs) / len(runs)
+        entry['Metadata']['Training Resources'] = runs[0]['device']
+        # A part of a data set is not the data set.
+        images = runs[0].get('test_images')
+        name = f'{data}, {images} images' if images else data
+        entry['Results'] = dict(
+            Task='Semantic Segmentation', Dataset=name, Metrics=dict(mIoU=round(mean, 2))
+        )
+    return entry
