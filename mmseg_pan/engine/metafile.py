@@ -31,7 +31,7 @@ def metafile() -> str:
     """List every config of configs/pan, with the mean over seeds where there are results."""
     lines = [line for file in sorted(FOLDER.glob('results/*.jsonl')) for line in read_results(file)]
     models = [_entry(file, lines) for file in sorted(FOLDER.glob('*.py'))]
-    head = '# Written by tools/misc/write_metafile.py.\n'
+    head = '# Written by tools/misc/write_results.py.\n'
     content = dict(Collections=[COLLECTION], Models=models)
     return head + yaml.safe_dump(content, sort_keys=False, width=100)
 
