@@ -235,7 +235,7 @@ def check_data(cfg: Config, *splits: str) -> None:
         *splits: Which loaders: 'train', 'val', 'test'.
 
     Raises:
-        UserError: If folder, list, image or mask is missing.
+        UserError: If folder, list, image or mask is missing, or the head has too few classes.
     """
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     for split in splits:
@@ -243,12 +243,26 @@ def check_data(cfg: Config, *splits: str) -> None:
         if not loader:
             continue
         try:
-            DATASETS.build(loader.dataset)
+            dataset = DATASETS.build(loader.dataset)
         except FileNotFoundError as error:  # from data sets that are not ours
             raise UserError(
                 f'{error.filename or error} of {split}_dataloader is not there; set data_root in '
                 'the config to the folder that holds it.'
             ) from None
+        _check_classes(cfg, len(getattr(dataset, 'metainfo', {}).get('classes') or ()))
+
+
+def _check_classes(cfg: Config, classes: int) -> None:
+    """Stop where the data set has classes that the head has no output for."""
+    model = cfg.get('model', {})
+    head = (model.get('module') or model).get('decode_head') or {}
+    for one in head if isinstance(head, list) else [head]:
+        if classes > one.get('num_classes', classes):
+            raise UserError(
+                f'The data set has {classes} classes, and decode_head of {cfg.filename} has '
+                f'num_classes={one["num_classes"]}; type "--cfg-options '
+                f'model.decode_head.num_classes={classes}".'
+            )
 
 
 def draw_predictions(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:

@@ -265,3 +265,15 @@ def test_user_errors_exit_with_2_and_others_keep_their_traceback(capsys):
     assert capsys.readouterr().err == 'error: Look here.\n'
     with pytest.raises(RuntimeError, match='ours'):
         cli.run_tool(defect)
+
+
+def test_a_head_with_too_few_classes_is_told_before_training(toy_root, monkeypatch):
+    monkeypatch.setenv('TOY_ROOT', str(toy_root))
+    cfg = Config.fromfile(ROOT / 'configs/pan/pan_r18-d16_toy.py')
+    launch.check_data(cfg, 'train', 'test')
+    cfg.model.decode_head.num_classes = 6
+    with pytest.raises(UserError, match=r'has 7 classes, .* num_classes=6; .*num_classes=7'):
+        launch.check_data(cfg, 'train')
+    cfg.model = dict(type='FastTTAModel', module=cfg.model)
+    with pytest.raises(UserError, match='has 7 classes'):
+        launch.check_data(cfg, 'test')
