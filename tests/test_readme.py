@@ -1,6 +1,7 @@
 """What the README prints can be typed."""
 
 import re
+from collections import Counter
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from mmseg.registry import MODELS
 from PIL import Image
 
 from conftest import ROOT
+from mmseg_pan.datasets.toy import ToyShapesDataset
 
 README = (ROOT / 'README.md').read_text()
 CARD = (ROOT / 'configs/pan/README.md').read_text()
@@ -48,14 +50,30 @@ def test_recipe_for_other_configs_works(tmp_path):
 def test_mmsegmentations_functions_work_as_printed(tmp_path, monkeypatch):
     code, _ = blocks('python')
     config = ROOT / 'configs/pan/pan_r18-d16_toy.py'
-    weights = dict(state_dict=MODELS.build(Config.fromfile(config).model).state_dict())
-    torch.save(weights, tmp_path / 'iter_40000.pth')
+    state = MODELS.build(Config.fromfile(config).model).state_dict()
+    meta = dict(dataset_meta=dict(ToyShapesDataset.METAINFO))
+    torch.save(dict(meta=meta, state_dict=state), tmp_path / 'iter_40000.pth')
     Image.new('RGB', (80, 64), 'green').save(tmp_path / 'photo.jpg')
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(code.replace('configs/pan/pan_r101-d16_voc.py', str(config)), names)
     assert names['labels'].shape == (64, 80)
     assert list((tmp_path / 'predictions').rglob('*.jpg'))
+
+
+def test_the_chinese_page_has_the_same_commands_and_numbers():
+    chinese = (ROOT / 'README_zh-CN.md').read_text()
+    code = re.compile(r'```\w+\n.*?```', re.S)
+    assert code.findall(chinese) == code.findall(README)
+
+    def numbers(text):
+        return Counter(re.findall(r'\d+(?:[.,]\d+)*', code.sub('', text)))
+
+    def links(text):
+        return [link for link in re.findall(r'\]\(([^)]+)\)', text) if 'README' not in link[:7]]
+
+    assert numbers(chinese) == numbers(README)
+    assert links(chinese) == links(README)
 
 
 @pytest.mark.parametrize('text', [README, CARD], ids=['README', 'card'])
