@@ -11,6 +11,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.models.segmentors.base import BaseSegmentor
 from torch import Tensor
 
+from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation.confusion import confusion_matrix, mean_iou
 from mmseg_pan.evaluation.label_maps import postprocess_labels
 
@@ -70,6 +71,25 @@ def compare(
         )
         for name, row in found.items()
     }
+
+
+def check_same(rows: Mapping[str, Mapping[str, float]], name: str, tolerance: float) -> None:
+    """Refuse an export that changes too many pixels.
+
+    Args:
+        rows: What :func:`compare` found.
+        name: The exported network.
+        tolerance: Share of pixels that may get another class.
+
+    Raises:
+        UserError: If more of them do.
+    """
+    changed = 1 - rows[name]['same']
+    if changed > tolerance:
+        raise UserError(
+            f'{name} gives another class to {changed:.2%} of the pixels, more than '
+            f'{tolerance:.2%}; do not use it, or allow more with --tolerance.'
+        )
 
 
 def segment(model: BaseSegmentor, batch: dict) -> tuple[Tensor, float]:
