@@ -18,9 +18,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 STACKS = {
-    'onedl': ('.venv', 'requirements.txt'),
-    'openmmlab': ('.venv-openmmlab', 'requirements/openmmlab.txt'),
-    'mmpretrain': ('.venv-mmpretrain', 'requirements/mmpretrain.txt'),
+    'onedl': ('.venv', ['requirements.txt', 'requirements/deploy.txt']),
+    'openmmlab': ('.venv-openmmlab', ['requirements/openmmlab.txt']),
+    'mmpretrain': ('.venv-mmpretrain', ['requirements/mmpretrain.txt']),
 }
 
 
@@ -45,7 +45,8 @@ def set_up(stack: str) -> Path:
         # mmcv's build wants torch there first, and a setuptools with pkg_resources.
         run([*pip, 'torch==2.13.0', 'setuptools<81', 'wheel'])
         pip.append('--no-build-isolation')
-    run([*pip, '-r', ROOT / requirements, '-r', ROOT / 'requirements/tests.txt'])
+    files = [*requirements, 'requirements/tests.txt']
+    run([*pip, *(part for name in files for part in ('-r', ROOT / name))])
     stamp.write_text(digest)  # last: an interrupted set-up is done again
     return python
 

@@ -64,6 +64,7 @@ def test_the_page_keeps_its_promise_of_about_fifteen_lines():
     assert len(page_config().splitlines()) <= 20
 
 
+@pytest.mark.slow
 def test_own_images_and_masks_train_as_the_page_says(run_tool, project):
     """The commands run in the folder of the project, as every test's folder is."""
     config = 'configs/pan/my_parts.py'

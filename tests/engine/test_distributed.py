@@ -72,6 +72,7 @@ def test_gradient_equals_that_of_one_process_with_both_batches():
     assert float(re.search(r'difference (\S+)', done.stdout)[1]) < 1e-9
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_the_job_and_a_restart_ends_in_the_same_weights(
     tmp_path, toy_root, straight
 ):
@@ -88,6 +89,7 @@ def test_a_killed_process_ends_the_job_and_a_restart_ends_in_the_same_weights(
     assert differences(trained_state(tmp_path / 'run/iter_6.pth'), straight) == {}
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_both_at_the_same_step(tmp_path, toy_root, straight):
     fault = dict(iteration=3, number=int(signal.SIGTERM))
     done = train_on_two(tmp_path / 'run', toy_root, fault=fault)

@@ -139,6 +139,7 @@ def test_unknown_file_and_class(spec_file, tmp_path, trained):
     assert not trained.seen
 
 
+@pytest.mark.slow
 def test_the_tool_trains_and_tests_for_real(run_tool, tmp_path):
     spec = tmp_path / 'real.yaml'
     spec.write_text(

@@ -1,11 +1,13 @@
 import json
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from conftest import ROOT
 
 
+@pytest.mark.slow
 def test_tool_measures_and_draws(run_tool, tmp_path):
     picture = tmp_path / 'scaling.png'
     run_tool(
