@@ -35,7 +35,8 @@ def call(module, monkeypatch, *args):
 
 def test_sets_up_once(quickstart, monkeypatch, tmp_path):
     install, demo = call(quickstart, monkeypatch)
-    assert install.endswith(f'-r {tmp_path}/requirements.txt -r {tmp_path}/requirements/tests.txt')
+    names = ('requirements.txt', 'requirements/deploy.txt', 'requirements/tests.txt')
+    assert install.endswith(' '.join(f'-r {tmp_path}/{name}' for name in names))
     assert demo.endswith('-m mmseg_pan.demo')
     assert call(quickstart, monkeypatch) == [demo]
     (tmp_path / 'requirements.txt').write_text('something newer')
