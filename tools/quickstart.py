@@ -35,7 +35,8 @@ def set_up(stack: str) -> Path:
     python = folder / ('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
     stamp = folder / 'requirements.sha256'
     files = [ROOT / 'requirements.txt', *sorted((ROOT / 'requirements').glob('*.txt'))]
-    digest = hashlib.sha256(b''.join(f.read_bytes() for f in files)).hexdigest()
+    text = [*(name.encode() for name in requirements), *(f.read_bytes() for f in files)]
+    digest = hashlib.sha256(b''.join(text)).hexdigest()
     if stamp.is_file() and stamp.read_text() == digest:
         return python
     print(f'Setting up {folder} (once) ...', flush=True)

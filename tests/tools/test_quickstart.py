@@ -41,6 +41,8 @@ def test_sets_up_once(quickstart, monkeypatch, tmp_path):
     assert call(quickstart, monkeypatch) == [demo]
     (tmp_path / 'requirements.txt').write_text('something newer')
     assert len(call(quickstart, monkeypatch)) == 2
+    monkeypatch.setitem(quickstart.STACKS, 'onedl', ('.venv', ['requirements.txt']))
+    assert len(call(quickstart, monkeypatch)) == 2
 
 
 def test_an_interrupted_set_up_is_done_again(quickstart, monkeypatch):
