@@ -120,8 +120,7 @@ class ExportedSegmentor(BaseSegmentor):
             before |= dict(mean=None, std=None, bgr_to_rgb=False, rgb_to_bgr=False)
         super().__init__(data_preprocessor=before)
         self.run = run
-        self.shape = about.shape
-        self.preprocess = about.preprocess
+        self.about = about
         self.align_corners = about.align_corners
         self.num_classes = len(about.classes)
         self.decode_head = nn.Module()  # where MMSegmentation looks for the threshold
@@ -136,12 +135,12 @@ class ExportedSegmentor(BaseSegmentor):
         size takes; logits are resized back.
         """
         size = inputs.shape[2:]
-        wanted = self.shape or [max(side, SMALLEST_SIDE) for side in size]
+        wanted = self.about.shape or [max(side, SMALLEST_SIDE) for side in size]
         resized = F.interpolate(inputs, wanted, mode='bilinear') if wanted != [*size] else inputs
-        if self.preprocess:
+        if self.about.preprocess:
             resized = resized.round().to(torch.uint8)
         # A network of fixed size takes one image at a time.
-        parts = resized.split(1) if self.shape else [resized]
+        parts = resized.split(1) if self.about.shape else [resized]
         found = [torch.from_numpy(self.run(part.contiguous().numpy())) for part in parts]
         logits = torch.cat(found)
         if wanted == [*size]:

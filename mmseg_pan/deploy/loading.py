@@ -9,6 +9,7 @@ from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.registry import DATASETS, MODELS
 
 from mmseg_pan.errors import UserError
+from mmseg_pan.weights.files import in_float32
 from mmseg_pan.weights.published import for_inference, open_checkpoint
 
 from .backends import ExportedSegmentor
@@ -51,9 +52,8 @@ def load_segmentor(
         raise UserError(f'{checkpoint} holds no config; name the one it was trained with.')
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model)
-    state = {k: v.float() if v.is_floating_point() else v for k, v in opened.state_dict.items()}
     try:
-        model.load_state_dict(state)
+        model.load_state_dict(in_float32(opened.state_dict))
     except RuntimeError as error:
         raise UserError(
             f'The weights of {checkpoint} do not fit the config '

@@ -8,7 +8,7 @@ from mmseg.datasets import BaseSegDataset
 
 from mmseg_pan.errors import UserError
 
-from .backends import ExportedSegmentor, open_exported
+from .backends import ExportedSegmentor
 from .export import library, write_openvino
 
 #: MobileNetV2's first block, whose depthwise channels differ in range by orders of magnitude, and
@@ -47,7 +47,6 @@ def quantize(
         )
     nncf, openvino = library('nncf'), library('openvino')
     segmentor = ExportedSegmentor(str(file))
-    _, about = open_exported(file)
     indices = np.linspace(0, len(dataset) - 1, min(images, len(dataset))).astype(int).tolist()
     inputs = _Inputs(segmentor, dataset)
     network = openvino.Core().read_model(file)
@@ -66,7 +65,7 @@ def quantize(
     )
     out = out.with_suffix('.xml')
     out.parent.mkdir(parents=True, exist_ok=True)
-    write_openvino(network, out, about)
+    write_openvino(network, out, segmentor.about)
     return out
 
 

@@ -29,6 +29,15 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f'The weights {path} are not there; give a .pth or .safetensors file.')
     state = _read_safetensors(path) if path.suffix == '.safetensors' else _read_torch(path)
+    return named_tensors(state, path)
+
+
+def named_tensors(state, path: str | Path) -> dict[str, Tensor]:
+    """Find the tensors in what a weight file holds, see :func:`read_weights`.
+
+    Raises:
+        UserError: If there are none by name.
+    """
     for key in WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
@@ -38,6 +47,11 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             '"torch.save(model.state_dict(), FILE)".'
         )
     return {str(key).removeprefix('module.'): value for key, value in state.items()}
+
+
+def in_float32(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Undo a half-precision file; integers, like batch norm's counters, keep their type."""
+    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
 
 
 def _read_torch(path: Path):

@@ -16,7 +16,7 @@ from torch import Tensor
 from mmseg_pan.errors import UserError
 from mmseg_pan.files import write_whole
 
-from .files import read_weights
+from .files import in_float32, named_tensors, read_weights
 from .trust import check_readable
 
 
@@ -86,7 +86,7 @@ def open_checkpoint(path: str | Path, unsafe: bool = False) -> Checkpoint:
     else:
         check_readable(path, unsafe)
         file = torch.load(path, map_location='cpu', weights_only=not unsafe)
-        state, about = read_weights(path), file.get('meta', {}) if isinstance(file, dict) else {}
+        state, about = named_tensors(file, path), file.get('meta', {})
         about = {**about, **(about.get('dataset_meta') or {})}
         cfg = about.get('cfg')
         if isinstance(cfg, str):
@@ -204,10 +204,7 @@ def load_local_file(filename: str, map_location=None):
     """
     if not str(filename).endswith('.safetensors'):
         return load_from_local(filename, map_location)
+    state = in_float32(read_weights(filename))  # tells of damage in a sentence
     about = read_metadata(filename)
     dataset = dict(classes=about.get('classes'), palette=about.get('palette'))
-    state = read_weights(filename)
-    return dict(
-        meta=dict(dataset_meta=dataset) if about else {},
-        state_dict={k: v.float() if v.is_floating_point() else v for k, v in state.items()},
-    )
+    return dict(meta=dict(dataset_meta=dataset) if about else {}, state_dict=state)

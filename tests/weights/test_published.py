@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.runner import CheckpointLoader
 from mmseg.apis import inference_model, init_model
 from mmseg.registry import MODELS
 from safetensors import safe_open
@@ -145,3 +146,23 @@ def test_a_config_s_text_is_read_and_not_run(tmp_path):
     for file in (ROOT / 'configs/pan').glob('pan_r50*.py'):
         cfg = Config.fromfile(file)
         assert read_values(cfg.pretty_text)['model'] == cfg.model.to_dict()
+
+
+class Harmless:
+    """Not on the list of what checkpoints may hold."""
+
+
+def test_unsafe_load_reads_what_is_refused_without(checkpoint, tmp_path):
+    file = torch.load(checkpoint)
+    file['meta']['object'] = Harmless()
+    torch.save(file, tmp_path / 'theirs.pth')
+    with pytest.raises(UserError, match='"--unsafe-load"'):
+        load_segmentor(tmp_path / 'theirs.pth')
+    model = load_segmentor(tmp_path / 'theirs.pth', unsafe=True)
+    assert torch.equal(logits(model), logits(load_segmentor(checkpoint)))
+
+
+def test_mmengines_loader_tells_of_a_damaged_file(tmp_path):
+    (tmp_path / 'broken.safetensors').write_bytes(b'no tensors')
+    with pytest.raises(UserError, match='cannot be read as weights'):
+        CheckpointLoader.load_checkpoint(str(tmp_path / 'broken.safetensors'))
