@@ -17,7 +17,8 @@ from PIL import Image
 from mmseg_pan.datasets.toy import ToyShapesDataset, make_toy_shapes
 from mmseg_pan.engine import cli
 from mmseg_pan.engine.experiments import train_and_test, training_time
-from mmseg_pan.evaluation.training_logs import scalars
+from mmseg_pan.evaluation.plots import draw_curves, write_picture
+from mmseg_pan.evaluation.training_logs import curve, read_rows, scalars
 from mmseg_pan.files import write_whole
 
 matplotlib.use('Agg')
@@ -50,18 +51,6 @@ def train_and_test_once(config: str, folder: Path, options: list[str]) -> dict[s
     metrics['seconds'] = round(seconds)
     write_whole(result, json.dumps(metrics).encode())
     return metrics
-
-
-def draw_loss(folders: dict[str, Path], file: Path) -> None:
-    """Draw the training loss of each run over the iterations."""
-    _, axes = plt.subplots(figsize=(7, 4))
-    for name, folder in folders.items():
-        points = {step: row['loss'] for step, row in scalars(folder).items()}
-        axes.plot(list(points), list(points.values()), label=name)
-    axes.set(xlabel='iteration', ylabel='training loss (cross-entropy)', ylim=(0, None))
-    axes.legend()
-    plt.savefig(file, dpi=120, bbox_inches='tight')
-    plt.close()
 
 
 def draw_predictions(data: Path, folders: dict[str, Path], file: Path, count: int = 6) -> None:
@@ -108,7 +97,10 @@ def main() -> None:
     results = {
         name: train_and_test_once(HEADS[name], folder, options) for name, folder in folders.items()
     }
-    draw_loss(folders, args.out / 'loss.png')
+    losses = {name: dict(loss=curve(read_rows(f), 'loss')) for name, f in folders.items()}
+    write_picture(
+        draw_curves(losses, dict(loss='training loss (cross-entropy)')), args.out / 'loss.png'
+    )
     draw_predictions(args.data, folders, args.out / 'predictions.png')
     print(f'\n{"toy shapes":<16}{"mIoU %":>8}{"accuracy %":>12}{"training":>11}')
     for name, r in results.items():

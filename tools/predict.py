@@ -10,7 +10,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-
 from mmseg_pan.deploy import load_segmentor
 from mmseg_pan.deploy.inputs import find_sources
 from mmseg_pan.deploy.memory import check_device

@@ -46,8 +46,8 @@ def set_up(stack: str) -> Path:
         # mmcv's build wants torch there first, and a setuptools with pkg_resources.
         run([*pip, 'torch==2.13.0', 'setuptools<81', 'wheel'])
         pip.append('--no-build-isolation')
-    files = [*requirements, 'requirements/tests.txt']
-    run([*pip, *(part for name in files for part in ('-r', ROOT / name))])
+    names = [*requirements, 'requirements/tests.txt']
+    run([*pip, *(part for name in names for part in ('-r', ROOT / name))])
     stamp.write_text(digest)  # last: an interrupted set-up is done again
     return python
 

@@ -17,7 +17,7 @@ from mmseg.registry import DATASETS
 
 from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation import bootstrap
-from mmseg_pan.evaluation.confusion import confusions, iou_by_class, mean_iou
+from mmseg_pan.evaluation.confusion import confusions, iou_by_class, mean_iou, pixel_accuracy
 from mmseg_pan.evaluation.training_logs import scalars
 from mmseg_pan.files import exclusive, write_whole
 
@@ -175,7 +175,7 @@ def run(experiment: Experiment, folder: Path, selections: Mapping[str, Sequence[
         test_images=len(dataset),
         mIoU=round(mean_iou(total, names), 2),
         **{f'mIoU_{key}': round(mean_iou(total, names, c), 2) for key, c in selections.items()},
-        aAcc=round(100 * float(np.trace(total) / total.sum()), 2),
+        aAcc=round(pixel_accuracy(total), 2),
         IoU={n: None if np.isnan(v) else round(v, 2) for n, v in zip(names, iou, strict=True)},
         **training_time(folder),
         device=device_name(),

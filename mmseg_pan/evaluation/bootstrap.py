@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .confusion import iou_by_class
+
 
 def difference(
     first: np.ndarray,
@@ -48,8 +50,8 @@ def difference(
 
 def _mean_iou(counts: np.ndarray, matrices: np.ndarray, chosen) -> np.ndarray:
     """Mean IoU of each draw: (draws, images), (images, classes, classes) -> (draws,)."""
-    intersection = np.diagonal(matrices, axis1=1, axis2=2)
-    union = matrices.sum(1) + matrices.sum(2) - intersection
-    with np.errstate(invalid='ignore'):
-        iou = 100 * (counts @ intersection) / (counts @ union)
+    images, classes, _ = matrices.shape
+    # As floats, whose products have a fast library and are exact far beyond these counts.
+    sums = counts.astype(float) @ matrices.reshape(images, -1).astype(float)
+    iou = iou_by_class(sums.reshape(-1, classes, classes))
     return np.nanmean(iou if chosen is None else iou[:, list(chosen)], axis=1)

@@ -61,6 +61,11 @@ def mean_iou(
     return float(np.nanmean(found))
 
 
+def pixel_accuracy(confusion: np.ndarray) -> float:
+    """Share of pixels that were predicted right, in per cent, of ``(classes, classes)``."""
+    return float(100 * np.trace(confusion) / confusion.sum())
+
+
 def truths(dataset: BaseSegDataset):
     """Go through a data set's images and their labels.
 

@@ -12,7 +12,14 @@ from mmseg_pan.errors import UserError
 from mmseg_pan.files import write_whole
 
 from .components import components
-from .confusion import confusion_matrix, iou_by_class, label_maps, truths
+from .confusion import (
+    confusion_matrix,
+    iou_by_class,
+    label_maps,
+    mean_iou,
+    pixel_accuracy,
+    truths,
+)
 
 FILE = 'report.npz'
 
@@ -40,12 +47,12 @@ class Numbers(NamedTuple):
     @property
     def mean_iou(self) -> float:
         """Mean IoU over the classes that occur, in per cent."""
-        return float(np.nanmean(self.iou))
+        return mean_iou(self.total, self.classes)
 
     @property
     def accuracy(self) -> float:
         """Share of pixels that were predicted right, in per cent."""
-        return float(100 * np.trace(self.total) / self.total.sum())
+        return pixel_accuracy(self.total)
 
     @property
     def images_of_class(self) -> np.ndarray:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-
 from mmseg_pan.datasets.parallel import progress_bar
 from mmseg_pan.deploy import load_segmentor
 from mmseg_pan.deploy.images import read_image
