@@ -120,16 +120,25 @@ def run_all(spec: Spec, work_dir: Path) -> None:
     with exclusive(work_dir):
         for number, experiment in enumerate(spec.experiments, 1):
             head = f'[{number}/{len(spec.experiments)}] {experiment.name}, seed {experiment.seed}'
-            if _line(spec.results, dict(kind='run', **experiment.identity)):
+            if _line(read_results(spec.results), dict(kind='run', **experiment.identity)):
                 print(f'{head}: done', flush=True)
                 continue
             print(f'{head}: runs', flush=True)
             _append(spec.results, run(experiment, work_dir / experiment.folder, spec.selections))
-        for pair in spec.compare:
-            seeds = [[e.seed for e in spec.experiments if e.name == name] for name in pair]
-            identity = dict(kind='comparison', first=pair[0], second=pair[1], seeds=seeds)
-            if not _line(spec.results, identity):
-                _append(spec.results, identity | compare(spec, work_dir, *pair))
+            # At once: who stops between two seeds has what the seeds so far say.
+            _compare_done(spec, work_dir)
+        _compare_done(spec, work_dir)
+
+
+def _compare_done(spec: Spec, work_dir: Path) -> None:
+    lines = read_results(spec.results)
+    done = [e for e in spec.experiments if _line(lines, dict(kind='run', **e.identity))]
+    for pair in spec.compare:
+        sets = [[e for e in done if e.name == name] for name in pair]
+        seeds = [[e.seed for e in some] for some in sets]
+        identity = dict(kind='comparison', first=pair[0], second=pair[1], seeds=seeds)
+        if all(sets) and not _line(lines, identity):
+            _append(spec.results, identity | compare(sets, work_dir, spec.selections))
 
 
 def run(experiment: Experiment, folder: Path, selections: Mapping[str, Sequence[str]]) -> dict:
@@ -217,8 +226,15 @@ def training_time(folder: Path) -> dict[str, float]:
     )
 
 
-def compare(spec: Spec, work_dir: Path, first: str, second: str) -> dict:
-    """Compare two networks over all their seeds, for every selection of classes.
+def compare(
+    sets: Sequence[Sequence[Experiment]], work_dir: Path, selections: Mapping[str, Sequence[str]]
+) -> dict:
+    """Compare two networks, each with one or more seeds, for every selection of classes.
+
+    Args:
+        sets: The runs of the first and of the second network.
+        work_dir: Where their folders are.
+        selections: Name of a mean -> its classes.
 
     Returns:
         By the name of each mean its 'mean' difference, 'low' and 'high'.
@@ -226,26 +242,29 @@ def compare(spec: Spec, work_dir: Path, first: str, second: str) -> dict:
     Raises:
         UserError: If the files of a run are gone.
     """
-    sets = [[e for e in spec.experiments if e.name == name] for name in (first, second)]
-    files = [[work_dir / e.folder / 'confusions.npz' for e in found] for found in sets]
-    for file in [file for some in files for file in some if not file.is_file()]:
-        raise UserError(
-            f'{file} is not there, so that {first} and {second} cannot be compared; delete the '
-            f"run's line from {spec.results} to have it run again."
-        )
-    matrices = [np.stack([np.load(file)['arr_0'] for file in some]) for some in files]
+    for experiment in [experiment for some in sets for experiment in some]:
+        file = work_dir / experiment.folder / 'confusions.npz'
+        if not file.is_file():
+            raise UserError(
+                f'{file} is not there, so that {experiment.name} cannot be compared; delete the '
+                "run's line from the results file to have it run again."
+            )
+    matrices = [
+        np.stack([np.load(work_dir / e.folder / 'confusions.npz')['arr_0'] for e in some])
+        for some in sets
+    ]
     cfg = Config.fromfile(ROOT / sets[0][0].config)
     names = list(DATASETS.get(cfg.test_dataloader.dataset.type).METAINFO['classes'])
     found = {}
-    for key, classes in {'': None, **spec.selections}.items():
+    for key, classes in {'': None, **selections}.items():
         chosen = None if classes is None else [names.index(name) for name in classes]
         result = bootstrap.difference(*matrices, chosen)
         found[f'mIoU_{key}' if key else 'mIoU'] = {k: round(v, 2) for k, v in result.items()}
     return found
 
 
-def _line(results: Path, identity: dict) -> dict | None:
-    for line in read_results(results):
+def _line(lines: list[dict], identity: dict) -> dict | None:
+    for line in lines:
         if all(line.get(key) == value for key, value in identity.items()):
             return line
     return None

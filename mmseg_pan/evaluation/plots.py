@@ -213,6 +213,40 @@ def draw_recall_by_size(bins: list[SizeBin], names: Sequence[str]) -> bytes:
     return encode(figure)
 
 
+@matplotlib.rc_context({**STYLE, 'axes.grid.axis': 'both'})
+def draw_accuracy_cost(points: Sequence[dict], mean: str, kind: str = 'png') -> bytes:
+    """Accuracy over multiply-adds and over time; PAN and its parts in another colour.
+
+    Args:
+        points: From :func:`mmseg_pan.engine.accuracy_cost.measure`.
+        mean: What the accuracy is called.
+        kind: Format of the picture.
+    """
+    figure = Figure(figsize=(2 * _WIDTH, 4.5), dpi=130, layout='constrained')
+    panels = figure.subplots(1, 2, sharey=True)
+    for point in points:
+        seeds = point['accuracy']
+        y = (np.mean(seeds), np.std(seeds, ddof=1) if len(seeds) > 1 else 0)
+        low, median, high = point['ms']
+        style = dict(
+            color=BLUE if point['head'] in ('PANHead', 'FPAHead') else ORANGE,
+            marker='o', capsize=3, linestyle='none',
+        )  # fmt: skip
+        panels[0].errorbar(point['multiply_adds'] / 1e9, y[0], y[1], **style)
+        panels[1].errorbar(median, y[0], y[1], [[median - low], [high - median]], **style)
+        for panel, x in ((panels[0], point['multiply_adds'] / 1e9), (panels[1], median)):
+            label = f'{shorten(point["name"])} ({len(seeds)})'
+            panel.annotate(label, (x, y[0]), (6, 5), textcoords='offset points', fontsize=8)
+    panels[0].set(
+        xlabel='G multiply-adds an image', ylabel=f'{mean}, % (seeds; standard deviation)'
+    )
+    panels[1].set(xlabel='ms an image (quartiles)')
+    for panel in panels:
+        panel.set_xlim(0, None)
+        panel.margins(x=0.25)
+    return encode(figure, kind)
+
+
 def shorten(name: str, length: int = 22) -> str:
     """Cut a name that would leave no room for the plot."""
     return name if len(name) <= length else name[: length - 1] + '…'

@@ -28,6 +28,7 @@ class Checkpoint(NamedTuple):
     classes: tuple[str, ...] | None
     palette: list[list[int]] | None
     metrics: dict
+    provenance: dict  # such as data, command, licence: texts
 
 
 def for_inference(cfg: Config) -> dict:
@@ -99,6 +100,7 @@ def open_checkpoint(path: str | Path, unsafe: bool = False) -> Checkpoint:
         tuple(classes) if classes else None,
         about.get('palette'),
         about.get('metrics', {}),
+        about.get('provenance', {}),
     )
 
 
@@ -106,7 +108,7 @@ def publish(checkpoint: Checkpoint, out: Path, half: bool = False) -> Path:
     """Write a checkpoint's weights with what belongs to them; the name ends in the hash.
 
     Args:
-        checkpoint: Weights with config, classes and palette.
+        checkpoint: Weights with config, classes, palette, metrics and provenance.
         out: 'NAME.safetensors' or 'NAME.pth'.
         half: Whether to write weights in float16. Loading turns them into float32 again.
 
@@ -130,6 +132,7 @@ def publish(checkpoint: Checkpoint, out: Path, half: bool = False) -> Path:
         classes=checkpoint.classes,
         palette=checkpoint.palette,
         metrics=checkpoint.metrics,
+        provenance=checkpoint.provenance,
     )
     if out.suffix == '.safetensors':
         from safetensors.torch import save
@@ -138,7 +141,7 @@ def publish(checkpoint: Checkpoint, out: Path, half: bool = False) -> Path:
         data = _sorted_header(save(state, {'format': 'pt', 'mmseg_pan': json.dumps(about)}))
     else:
         text = Config(about['config']).pretty_text
-        meta = dict(cfg=text, metrics=checkpoint.metrics)
+        meta = dict(cfg=text, metrics=checkpoint.metrics, provenance=checkpoint.provenance)
         meta['dataset_meta'] = dict(classes=checkpoint.classes, palette=checkpoint.palette)
         buffer = io.BytesIO()
         torch.save(dict(meta=meta, state_dict=state), buffer)

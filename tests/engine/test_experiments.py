@@ -87,8 +87,16 @@ def test_goes_on_after_a_failure_and_keeps_what_is_done(spec_file, tmp_path, tra
     with pytest.raises(UserError, match=r'train\.py failed'):
         run_all(read_spec(spec_file), tmp_path / 'work')
     assert len(read_results(spec_file.with_suffix('.jsonl'))) == 1
+    trained.fails_at = 4  # PAN, seed 1: the seeds so far are compared
+    with pytest.raises(UserError, match=r'train\.py failed'):
+        run_all(read_spec(spec_file), tmp_path / 'work')
+    *_, comparison = read_results(spec_file.with_suffix('.jsonl'))
+    assert (comparison['kind'], comparison['seeds']) == ('comparison', [[0], [0]])
     run_all(read_spec(spec_file), tmp_path / 'work')
-    assert [head for head, _, _ in trained.seen] == ['PANHead', 'FCNHead', 'FCNHead', 'PANHead']
+    heads = [head for head, _, _ in trained.seen]
+    assert heads == ['PANHead', 'FCNHead', 'FCNHead', 'PANHead', 'PANHead']
+    *_, comparison = read_results(spec_file.with_suffix('.jsonl'))
+    assert comparison['seeds'] == [[0, 1], [0]]
 
 
 def test_other_options_are_another_run_in_another_folder(spec_file, tmp_path, trained):

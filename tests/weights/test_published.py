@@ -43,7 +43,9 @@ def logits(model):
 @pytest.mark.parametrize('suffix', ['safetensors', 'pth'])
 @pytest.mark.parametrize('half', [False, True])
 def test_published_file_is_all_that_inference_needs(checkpoint, tmp_path, suffix, half):
-    opened = open_checkpoint(checkpoint)._replace(metrics=dict(mIoU=12.5))
+    opened = open_checkpoint(checkpoint)._replace(
+        metrics=dict(mIoU=12.5), provenance=dict(seed='0')
+    )
     file = publish(opened, tmp_path / 'out' / f'pan.{suffix}', half)
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
     assert file.name == f'pan-{digest[:8]}.{suffix}'
@@ -51,7 +53,7 @@ def test_published_file_is_all_that_inference_needs(checkpoint, tmp_path, suffix
     found = open_checkpoint(file)
     assert found.classes == ToyShapesDataset.METAINFO['classes']
     assert [*map(list, found.palette)] == [*map(list, ToyShapesDataset.METAINFO['palette'])]
-    assert found.metrics == dict(mIoU=12.5)
+    assert (found.metrics, found.provenance) == (dict(mIoU=12.5), dict(seed='0'))
     assert b'somebody' not in file.read_bytes() and b'data_root' not in file.read_bytes()
     same = torch.testing.assert_close if half else torch.equal
     tolerance = dict(rtol=0.05, atol=0.01) if half else {}
@@ -92,11 +94,13 @@ def test_safetensors_are_those_that_others_read(checkpoint, tmp_path):
 def test_tools_publish_and_test(run_tool, checkpoint, tmp_path):
     done = run_tool(
         *('misc/publish_model.py', checkpoint, '--out', 'pan.safetensors'),
-        *('--metrics', 'mIoU=12.5', 'aAcc=50'),
+        *('--metrics', 'mIoU=12.5', 'aAcc=50', '--provenance', 'seed=0', 'test=size=512, val'),
     )
     (file,) = tmp_path.glob('pan-*.safetensors')
     assert f'Written: {file.name}' in done.stdout
-    assert open_checkpoint(file).metrics == dict(mIoU=12.5, aAcc=50)
+    found = open_checkpoint(file)
+    assert found.metrics == dict(mIoU=12.5, aAcc=50)
+    assert found.provenance == dict(seed='0', test='size=512, val')
     run_tool('test.py', TOY, file, '--work-dir', 'test')
     assert 'mIoU' in json.loads(next(tmp_path.glob('test/*/*.json')).read_text())
 
@@ -106,6 +110,7 @@ def test_tools_publish_and_test(run_tool, checkpoint, tmp_path):
     [
         (['--out', 'pan.onnx'], r'must end in \.safetensors or \.pth'),
         (['--out', 'p.pth', '--metrics', 'mIoU'], 'must be NAME=NUMBER'),
+        (['--out', 'p.pth', '--provenance', 'mine'], '--provenance mine must be NAME=TEXT'),
     ],
 )
 def test_mistakes_at_the_tool(run_tool, checkpoint, tmp_path, options, message):

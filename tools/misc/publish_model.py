@@ -30,6 +30,9 @@ def main() -> None:
     parser.add_argument(
         '--metrics', nargs='*', default=[], metavar='NAME=NUMBER', help='to keep inside'
     )
+    parser.add_argument(
+        '--provenance', nargs='*', default=[], metavar='NAME=TEXT', help='to keep inside'
+    )
     parser.add_argument('--unsafe-load', action='store_true')
     args = parser.parse_args()
     if args.out.suffix not in ('.safetensors', '.pth'):
@@ -45,7 +48,14 @@ def main() -> None:
         raise mmseg_pan.UserError(
             f'--metrics {" ".join(args.metrics)} must be NAME=NUMBER, such as "mIoU=47.5".'
         ) from None
-    opened = opened._replace(metrics={**opened.metrics, **metrics})
+    if wrong := [text for text in args.provenance if '=' not in text]:
+        raise mmseg_pan.UserError(
+            f'--provenance {wrong[0]} must be NAME=TEXT, such as "seed=0" or "data=VOC 2012".'
+        )
+    provenance = dict(text.split('=', 1) for text in args.provenance)
+    opened = opened._replace(
+        metrics={**opened.metrics, **metrics}, provenance={**opened.provenance, **provenance}
+    )
     file = publish(opened, args.out, args.half)
     print(f'Written: {file} ({readable_size(file.stat().st_size)})')
 

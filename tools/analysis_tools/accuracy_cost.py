@@ -1,0 +1,51 @@
+#!/usr/bin/env python
+"""Plot accuracy over arithmetic and time, for the networks of a file of experiments.
+
+python tools/analysis_tools/accuracy_cost.py configs/pan/results/voc_heads.yaml --out cost.png
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import torch
+from mmengine.registry import init_default_scope
+
+from mmseg_pan.engine import cli
+from mmseg_pan.engine.accuracy_cost import measure
+from mmseg_pan.engine.experiments import read_spec
+from mmseg_pan.engine.summary import device_name
+from mmseg_pan.evaluation.plots import check_picture, draw_accuracy_cost, write_picture
+
+
+def main() -> None:
+    """Measure, draw, and write the numbers beside the picture."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('spec', type=Path, help='YAML file whose runs have results')
+    parser.add_argument('--out', type=Path, required=True, help='picture; numbers beside it')
+    parser.add_argument('--mean', default='mIoU_nine', help='of the results (default: %(default)s)')
+    parser.add_argument('--shape', nargs=2, type=int, default=(256, 256), metavar=('H', 'W'))
+    parser.add_argument('--rounds', type=int, default=11)
+    args = parser.parse_args()
+    check_picture(args.out)
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+    points = measure(read_spec(args.spec), args.mean, tuple(args.shape), args.rounds)
+    found = dict(
+        machine=f'{device_name()}, torch {torch.__version__}',
+        shape=list(args.shape),
+        rounds=args.rounds,
+        mean=args.mean,
+        networks=points,
+    )
+    numbers = json.dumps(found, indent=1) + '\n'
+    write_picture(numbers.encode(), args.out.with_suffix('.json'))
+    write_picture(draw_accuracy_cost(points, args.mean, args.out.suffix[1:]), args.out)
+    print(f'Written: {args.out}, {args.out.with_suffix(".json")}')
+
+
+if __name__ == '__main__':
+    cli.run_tool(main)
