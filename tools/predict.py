@@ -1,6 +1,7 @@
 #!/usr/bin/env python
 """Segment images and videos.
 
+python tools/predict.py photo.jpg --out predictions
 python tools/predict.py photos --checkpoint iter_40000.pth --out predictions
 """
 
@@ -18,6 +19,7 @@ from mmseg_pan.deploy.prediction import predict_sources
 from mmseg_pan.deploy.predictor import SMALLEST_WINDOW, WINDOW, Predictor
 from mmseg_pan.engine.cli import run_tool
 from mmseg_pan.evaluation.fast_inference import prepare_for_inference
+from mmseg_pan.weights.shipped import SHIPPED
 
 
 def number_from(least: int):
@@ -43,7 +45,13 @@ def main() -> int:
         metavar='INPUT',
         help='image, video, folder (with its sub-folders) or quoted pattern',
     )
-    parser.add_argument('--checkpoint', required=True, metavar='FILE', help='trained weights')
+    parser.add_argument(
+        '--checkpoint',
+        default=SHIPPED,
+        metavar='FILE',
+        help='trained weights (default: the PAN that comes with the package, which has learnt '
+        "VOC's classes from photographs of mostly animals and people)",
+    )
     parser.add_argument(
         '--config', metavar='FILE', help='config (default: the one in the checkpoint)'
     )

@@ -2,6 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
+from copy import deepcopy
 from functools import partial
 
 from mmengine.config import Config
@@ -45,7 +46,7 @@ def measure(spec: Spec, mean: str, shape: tuple[int, int], rounds: int) -> list[
     configs = {}
     for name in accuracy:
         configs[name] = Config.fromfile(ROOT / experiments[name].config)
-        configs[name].merge_from_dict(experiments[name].options)
+        configs[name].merge_from_dict(deepcopy(experiments[name].options))
     builders = [partial(from_config, name, cfg.model) for name, cfg in configs.items()]
     rows, _ = compare(builders, shape, 1, rounds, train=False, options=[()])
     return [

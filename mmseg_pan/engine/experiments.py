@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -153,7 +154,7 @@ def run(experiment: Experiment, folder: Path, selections: Mapping[str, Sequence[
         The line of the results file.
     """
     cfg = Config.fromfile(ROOT / experiment.config)
-    cfg.merge_from_dict(experiment.options)
+    cfg.merge_from_dict(deepcopy(experiment.options))  # it takes "_delete_" out
     cfg.merge_from_dict({'randomness.seed': experiment.seed})
     init_default_scope('mmseg')
     names = list(DATASETS.get(cfg.test_dataloader.dataset.type).METAINFO['classes'])

@@ -107,6 +107,18 @@ def test_other_options_are_another_run_in_another_folder(spec_file, tmp_path, tr
     assert len(list((tmp_path / 'work').iterdir())) == 4
 
 
+def test_what_is_replaced_by_an_option_is_known_again(spec_file, tmp_path, trained):
+    """mmengine takes the mark for replacing out of the options that it is given."""
+    sgd = '{_delete_: true, type: OptimWrapper, optimizer: {type: SGD, lr: 0.1}}'
+    text = SPEC.replace('{train_cfg.max_iters: 5}', f'{{optim_wrapper: {sgd}}}')
+    spec_file.write_text(text)
+    run_all(read_spec(spec_file), tmp_path / 'work')
+    first, *_ = read_results(spec_file.with_suffix('.jsonl'))
+    assert first['options']['optim_wrapper']['_delete_'] is True
+    run_all(read_spec(spec_file), tmp_path / 'work')
+    assert len(trained.seen) == 3
+
+
 def test_more_seeds_take_the_comparison_s_place(spec_file, tmp_path, trained):
     run_all(read_spec(spec_file), tmp_path / 'work')
     spec_file.write_text(SPEC.replace('[0, 1]', '[0, 1, 2]'))
