@@ -35,6 +35,7 @@ def test_the_configs_that_the_card_promises_are_there():
         'pan_r101-d16_voc_tta-2048x512.py',
         'pan_r101-d16_voc_test-server.py',
         'pan_r101-d16_cityscapes.py',
+        'pan_mobilenet-v2-d16_1xb8-1500_voc12aug-320x320.py',
         *(
             f'fpa_r101-d16_{kernels}-{pooling}{branch}_voc.py'
             for kernels in ('c333', 'c357')
@@ -54,7 +55,7 @@ def test_the_configs_that_the_card_promises_are_there():
                 promised.add(f'{head}_{backbone}-d16_4xb4-{iterations}_voc12aug-512x512.py')
     for head in ('psp', 'deeplabv3plus', 'fpa', 'gau', 'pan-no-context'):
         promised.add(f'{head}_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256.py')
-    assert len(promised) == 56
+    assert len(promised) == 57
     assert promised == set(NAMES)
 
 
