@@ -1,6 +1,8 @@
 """What the README prints can be typed."""
 
+import json
 import re
+import statistics
 from collections import Counter
 
 import pytest
@@ -11,6 +13,7 @@ from PIL import Image
 
 from conftest import ROOT
 from mmseg_pan.datasets.toy import ToyShapesDataset
+from mmseg_pan.engine.experiments import read_results
 
 README = (ROOT / 'README.md').read_text()
 CARD = (ROOT / 'configs/pan/README.md').read_text()
@@ -74,6 +77,37 @@ def test_the_chinese_page_has_the_same_commands_and_numbers():
 
     assert numbers(chinese) == numbers(README)
     assert links(chinese) == links(README)
+
+
+def on_record() -> set[str]:
+    """What the results files say, as a page would print it."""
+    values = []
+    for file in (ROOT / 'configs/pan/results').glob('*.jsonl'):
+        lines = read_results(file)
+        runs = [line for line in lines if line['kind'] == 'run']
+        for name in {run['name'] for run in runs}:
+            some = [run for run in runs if run['name'] == name]
+            for key in (k for k, v in some[0].items() if isinstance(v, float)):
+                of_seeds = [run[key] for run in some]
+                values += [*of_seeds, statistics.mean(of_seeds)]
+                values += [statistics.stdev(of_seeds)] if len(some) > 1 else []
+            values += [value for run in some for value in run['IoU'].values() if value]
+        compared = [line for line in lines if line['kind'] == 'comparison']
+        values += [
+            v for line in compared for k in line if k[:4] == 'mIoU' for v in line[k].values()
+        ]
+    costs = json.loads((ROOT / 'docs/images/accuracy_cost.json').read_text())
+    values += [network['multiply_adds'] / 1e9 for network in costs['networks']]
+    values += [network['ms'][1] for network in costs['networks']]
+    return {f'{abs(value):.{digits}f}' for value in values for digits in (1, 2)}
+
+
+def test_measured_numbers_are_on_record():
+    """Every number with decimals that is said of photographs stands in a results file."""
+    (section,) = re.findall(r'## Measured on real photographs\n(.*?)\n## ', README, re.S)
+    said = set(re.findall(r'(?<![\w.])\d+\.\d+(?![\w.])', re.sub(r'torch \S+', '', section)))
+    assert len(said) > 10
+    assert not said - on_record()
 
 
 @pytest.mark.parametrize('text', [README, CARD], ids=['README', 'card'])

@@ -35,7 +35,7 @@ def test_the_configs_that_the_card_promises_are_there():
         'pan_r101-d16_voc_tta-2048x512.py',
         'pan_r101-d16_voc_test-server.py',
         'pan_r101-d16_cityscapes.py',
-        'pan_mobilenet-v2-d16_1xb8-1500_voc12aug-320x320.py',
+        'pan_mobilenet-v2-d16_1xb8-1200_voc12aug-320x320.py',
         *(
             f'fpa_r101-d16_{kernels}-{pooling}{branch}_voc.py'
             for kernels in ('c333', 'c357')

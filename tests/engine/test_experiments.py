@@ -108,7 +108,7 @@ def test_other_options_are_another_run_in_another_folder(spec_file, tmp_path, tr
 
 
 def test_what_is_replaced_by_an_option_is_known_again(spec_file, tmp_path, trained):
-    """mmengine takes the mark for replacing out of the options that it is given."""
+    """The mark for replacing, which mmengine takes out of the options that it is given."""
     sgd = '{_delete_: true, type: OptimWrapper, optimizer: {type: SGD, lr: 0.1}}'
     text = SPEC.replace('{train_cfg.max_iters: 5}', f'{{optim_wrapper: {sgd}}}')
     spec_file.write_text(text)

@@ -11,5 +11,5 @@ model = dict(
     backbone=_base_.mobilenet_v2_d16,
     decode_head=dict(in_channels=(24, 32, 96, 320)),
 )
-param_scheduler = [dict(type='PolyLR', eta_min=0.0, power=0.9, begin=0, end=1500, by_epoch=False)]
-train_cfg = dict(max_iters=1500, val_interval=1500)
+param_scheduler = [dict(type='PolyLR', eta_min=0.0, power=0.9, begin=0, end=1200, by_epoch=False)]
+train_cfg = dict(max_iters=1200, val_interval=1200)

@@ -1,0 +1,59 @@
+"""The model in the package: whole, described, and of use."""
+
+import hashlib
+import json
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+
+from conftest import ROOT
+from mmseg_pan.deploy import load_segmentor
+from mmseg_pan.deploy.images import read_image
+from mmseg_pan.deploy.predictor import Predictor
+from mmseg_pan.engine.experiments import read_results
+from mmseg_pan.evaluation.confusion import confusion_matrix, iou_by_class, truths
+from mmseg_pan.weights.published import for_inference, open_checkpoint
+from mmseg_pan.weights.shipped import SHIPPED
+
+(RUN,) = [
+    line for line in read_results(ROOT / 'configs/pan/results/model.jsonl') if line['kind'] == 'run'
+]
+
+
+def test_file_is_small_whole_and_the_only_one():
+    assert list(SHIPPED.parent.glob('*.safetensors')) == [SHIPPED]
+    digest = hashlib.sha256(SHIPPED.read_bytes()).hexdigest()
+    assert SHIPPED.stem.endswith(f'-{digest[:8]}')
+    assert SHIPPED.stat().st_size < 10e6
+    assert digest in (ROOT / 'configs/pan/README.md').read_text()
+
+
+def test_file_says_what_it_is_made_of():
+    opened = open_checkpoint(SHIPPED)
+    assert set(opened.provenance) == {'command', 'config', 'seed', 'commit', 'data', 'licence'}
+    assert opened.provenance['config'] == RUN['config']
+    assert opened.provenance['seed'] == str(RUN['seed'])
+    assert opened.provenance['commit'] in RUN['commits']
+    assert opened.metrics == {k: v for k, v in RUN.items() if k.startswith('mIoU') or k == 'aAcc'}
+    cfg = Config.fromfile(ROOT / RUN['config'])
+    assert json.dumps(opened.cfg.to_dict()) == json.dumps(Config(for_inference(cfg)).to_dict())
+    assert len(opened.classes) == 21
+
+
+def test_on_photographs(voc_root, monkeypatch):
+    """Every sixth photograph of val: about what the results file says of all of them."""
+    monkeypatch.setenv('VOC_ROOT', str(voc_root))
+    cfg = Config.fromfile(ROOT / RUN['config'])
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    model = load_segmentor(SHIPPED)
+    predictor = Predictor(model)
+    matrix = 0
+    for number, (path, truth) in enumerate(truths(dataset)):
+        if number % 6 == 0:
+            (labels,) = predictor.predict([predictor.prepare(read_image(path))])
+            matrix = matrix + confusion_matrix(truth, labels, 21)
+    frequent = [model.dataset_meta['classes'].index(n) for n in ('background', 'cat', 'dog')]
+    expected = np.mean([RUN['IoU'][n] for n in ('background', 'cat', 'dog')])
+    assert np.mean(iou_by_class(matrix)[frequent]) == pytest.approx(expected, abs=12)
