@@ -23,6 +23,7 @@ from mmseg_pan.deploy.prediction import predict_sources
 from mmseg_pan.deploy.predictor import Predictor
 from mmseg_pan.deploy.videos import Video, write_video
 from mmseg_pan.errors import UserError
+from mmseg_pan.weights.shipped import SHIPPED
 
 
 @pytest.fixture
@@ -31,7 +32,8 @@ def predict(monkeypatch, capsys, toy_checkpoint, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def call(*args, code: int = 0, checkpoint=toy_checkpoint) -> subprocess.CompletedProcess:
-        command = ['predict.py', *map(str, args), '--checkpoint', str(checkpoint)]
+        command = ['predict.py', *map(str, args)]
+        command += ['--checkpoint', str(checkpoint)] if checkpoint else []
         monkeypatch.setattr(sys, 'argv', command)
         with pytest.raises(SystemExit) as ended:
             runpy.run_path(str(ROOT / 'tools' / 'predict.py'), run_name='__main__')
@@ -69,6 +71,13 @@ def test_as_typed(run_tool, folder, toy_checkpoint, tmp_path):
     done = run_tool('predict.py', folder, '--checkpoint', toy_checkpoint, '--out', 'out')
     assert done.stdout == '3 written to out\n'
     assert listed(tmp_path / 'out') == ['a.png', 'b.png', 'deep/a.png']
+
+
+def test_without_a_checkpoint_the_model_in_the_package_is_used(predict, folder, tmp_path):
+    assert predict(folder, '--out', 'out', '--format', 'classes', checkpoint=None).stdout
+    predictor = Predictor(load_segmentor(SHIPPED))
+    (labels,) = predictor.predict([predictor.prepare(read_image(folder / 'a.jpg'))])
+    assert np.array_equal(np.array(Image.open(tmp_path / 'out/a.png')), labels)
 
 
 @pytest.mark.parametrize('kind', ['overlay', 'palette', 'classes'])

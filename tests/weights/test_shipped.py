@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -52,7 +53,7 @@ def test_on_photographs(voc_root, monkeypatch):
     matrix = 0
     for number, (path, truth) in enumerate(truths(dataset)):
         if number % 6 == 0:
-            (labels,) = predictor.predict([predictor.prepare(read_image(path))])
+            (labels,) = predictor.predict([predictor.prepare(read_image(Path(path)))])
             matrix = matrix + confusion_matrix(truth, labels, 21)
     frequent = [model.dataset_meta['classes'].index(n) for n in ('background', 'cat', 'dog')]
     expected = np.mean([RUN['IoU'][n] for n in ('background', 'cat', 'dog')])
