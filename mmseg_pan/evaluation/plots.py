@@ -242,8 +242,8 @@ def draw_accuracy_cost(points: Sequence[dict], mean: str, kind: str = 'png') -> 
     )
     panels[1].set(xlabel='ms an image (quartiles)')
     for panel in panels:
-        panel.set_xlim(0, None)
-        panel.margins(x=0.25)
+        panel.margins(y=0.15)
+        panel.set_xlim(0, 1.35 * panel.dataLim.xmax)  # room for names
     return encode(figure, kind)
 
 

@@ -103,6 +103,8 @@ FAMILIES = {
     'aspp128_r101-d16_voc.py': {'decode.loss_ce'},
     'psp_r101-d16_voc.py': {'decode.loss_ce'},
     'deeplabv3plus_r101-d16_voc.py': {'decode.loss_ce'},
+    'pan_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256.py': {'decode.loss_ce'},
+    'fcn_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256.py': {'decode.loss_ce'},
     'fpa_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256.py': {'decode.loss_ce'},
     'psp_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256.py': {'decode.loss_ce'},
     'deeplabv3plus_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256.py': {'decode.loss_ce'},
