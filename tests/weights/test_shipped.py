@@ -18,9 +18,7 @@ from mmseg_pan.evaluation.confusion import confusion_matrix, iou_by_class, truth
 from mmseg_pan.weights.published import for_inference, open_checkpoint
 from mmseg_pan.weights.shipped import SHIPPED
 
-(RUN,) = [
-    line for line in read_results(ROOT / 'configs/pan/results/model.jsonl') if line['kind'] == 'run'
-]
+RUN, TEST = read_results(ROOT / 'configs/pan/results/model.jsonl')
 
 
 def test_file_is_small_whole_and_the_only_one():
@@ -29,6 +27,13 @@ def test_file_is_small_whole_and_the_only_one():
     assert SHIPPED.stem.endswith(f'-{digest[:8]}')
     assert SHIPPED.stat().st_size < 10e6
     assert digest in (ROOT / 'configs/pan/README.md').read_text()
+
+
+def test_pages_say_how_good_the_file_itself_is():
+    """Not the training's checkpoint, which was in full precision."""
+    assert (RUN['kind'], TEST['kind'], TEST['file']) == ('run', 'test', SHIPPED.name)
+    for page in ('README.md', 'configs/pan/README.md'):
+        assert f'{TEST["mIoU_nine"]:.2f}' in (ROOT / page).read_text()
 
 
 def test_file_says_what_it_is_made_of():
