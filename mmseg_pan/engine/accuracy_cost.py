@@ -1,17 +1,13 @@
 """What accuracy costs: measured results beside arithmetic and time."""
 
-import statistics
-from collections.abc import Sequence
-from copy import deepcopy
 from functools import partial
-
-from mmengine.config import Config
 
 from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation.comparison import compare
 from mmseg_pan.evaluation.contenders import from_config
+from mmseg_pan.evaluation.timing import quartiles
 
-from .experiments import ROOT, Spec, read_results
+from .experiments import Spec, read_results
 
 
 def measure(spec: Spec, mean: str, shape: tuple[int, int], rounds: int) -> list[dict]:
@@ -43,10 +39,7 @@ def measure(spec: Spec, mean: str, shape: tuple[int, int], rounds: int) -> list[
             f'{spec.results} has no run with "{mean}" (it has: {", ".join(known) or "none"}); '
             'type "python tools/run_experiments.py SPEC" first.'
         )
-    configs = {}
-    for name in accuracy:
-        configs[name] = Config.fromfile(ROOT / experiments[name].config)
-        configs[name].merge_from_dict(deepcopy(experiments[name].options))
+    configs = {name: experiments[name].load() for name in accuracy}
     builders = [partial(from_config, name, cfg.model) for name, cfg in configs.items()]
     rows, _ = compare(builders, shape, 1, rounds, train=False, options=[()])
     return [
@@ -60,8 +53,3 @@ def measure(spec: Spec, mean: str, shape: tuple[int, int], rounds: int) -> list[
         )
         for row in rows
     ]
-
-
-def quartiles(values: Sequence[float]) -> list[float]:
-    """Lower quartile, median and upper quartile; one value stands for all three."""
-    return statistics.quantiles(values, n=4) if len(values) > 1 else [values[0]] * 3

@@ -49,6 +49,13 @@ class Experiment(NamedTuple):
         text = json.dumps(self.identity, sort_keys=True)
         return f'{self.name}_seed{self.seed}_{hashlib.sha256(text.encode()).hexdigest()[:8]}'
 
+    def load(self) -> Config:
+        """Read the config, with the changes and the seed."""
+        cfg = Config.fromfile(ROOT / self.config)
+        cfg.merge_from_dict(deepcopy(self.options))  # it takes "_delete_" out
+        cfg.merge_from_dict({'randomness.seed': self.seed})
+        return cfg
+
 
 class Spec(NamedTuple):
     """What a file of experiments asks for."""
@@ -153,9 +160,7 @@ def run(experiment: Experiment, folder: Path, selections: Mapping[str, Sequence[
     Returns:
         The line of the results file.
     """
-    cfg = Config.fromfile(ROOT / experiment.config)
-    cfg.merge_from_dict(deepcopy(experiment.options))  # it takes "_delete_" out
-    cfg.merge_from_dict({'randomness.seed': experiment.seed})
+    cfg = experiment.load()
     init_default_scope('mmseg')
     names = list(DATASETS.get(cfg.test_dataloader.dataset.type).METAINFO['classes'])
     for key, chosen in selections.items():

@@ -139,7 +139,12 @@ def memory_of(action: Callable) -> float | None:
     return peak_memory(action)
 
 
+def quartiles(times: list[float]) -> list[float]:
+    """Lower quartile, median and upper quartile; one value stands for all three."""
+    return statistics.quantiles(times, n=4) if len(times) > 1 else [times[0]] * 3
+
+
 def spread(times: list[float]) -> str:
     """Median and interquartile range in milliseconds."""
-    low, middle, high = statistics.quantiles(times, n=4)
+    low, middle, high = quartiles(times)
     return f'{1e3 * middle:.0f} ({1e3 * low:.0f}-{1e3 * high:.0f})'
