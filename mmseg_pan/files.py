@@ -51,6 +51,10 @@ def remove_leftovers(folder: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
+class BusyError(UserError):
+    """Another process is at work on the same file or folder."""
+
+
 @contextmanager
 def exclusive(path: Path, patience: float = 10.0) -> Iterator[None]:
     """Keep a second run out while this one works on a file or folder.
@@ -63,7 +67,7 @@ def exclusive(path: Path, patience: float = 10.0) -> Iterator[None]:
         patience: Seconds to wait for another run to end.
 
     Raises:
-        UserError: If another run still holds it then.
+        BusyError: If another run still holds it then.
     """
     try:
         import fcntl
@@ -79,7 +83,7 @@ def exclusive(path: Path, patience: float = 10.0) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > deadline:
-                    raise UserError(
+                    raise BusyError(
                         f'Another run is at work on {path}; wait until it has ended, and type '
                         'the same command again.'
                     ) from None

@@ -13,7 +13,7 @@ from PIL import Image
 
 from conftest import ROOT
 from mmseg_pan.datasets.toy import ToyShapesDataset
-from mmseg_pan.engine.experiments import read_results
+from mmseg_pan.engine.results import read_results
 
 README = (ROOT / 'README.md').read_text()
 CARD = (ROOT / 'configs/pan/README.md').read_text()

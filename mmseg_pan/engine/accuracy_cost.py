@@ -7,7 +7,8 @@ from mmseg_pan.evaluation.comparison import compare
 from mmseg_pan.evaluation.contenders import from_config
 from mmseg_pan.evaluation.timing import quartiles
 
-from .experiments import Spec, read_results
+from .experiments import Spec
+from .results import read_results
 
 
 def measure(spec: Spec, mean: str, shape: tuple[int, int], rounds: int) -> list[dict]:
@@ -27,7 +28,7 @@ def measure(spec: Spec, mean: str, shape: tuple[int, int], rounds: int) -> list[
     Raises:
         UserError: If there are no results with this mean.
     """
-    lines = [line for line in read_results(spec.results) if line['kind'] == 'run']
+    lines = [line for line in read_results(spec.results.path) if line['kind'] == 'run']
     experiments = {experiment.name: experiment for experiment in spec.experiments}
     accuracy = {}
     for line in lines:
@@ -36,7 +37,7 @@ def measure(spec: Spec, mean: str, shape: tuple[int, int], rounds: int) -> list[
     if not accuracy:
         known = sorted({key for line in lines for key in line if key.startswith('mIoU')})
         raise UserError(
-            f'{spec.results} has no run with "{mean}" (it has: {", ".join(known) or "none"}); '
+            f'{spec.results.path} has no run with "{mean}" (it has: {", ".join(known) or "none"}); '
             'type "python tools/run_experiments.py SPEC" first.'
         )
     configs = {name: experiments[name].load() for name in accuracy}

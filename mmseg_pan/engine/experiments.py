@@ -4,7 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
@@ -17,12 +17,12 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 from mmseg_pan.errors import UserError
-from mmseg_pan.evaluation import bootstrap
 from mmseg_pan.evaluation.confusion import confusions, iou_by_class, mean_iou, pixel_accuracy
 from mmseg_pan.evaluation.training_logs import scalars
-from mmseg_pan.files import exclusive, write_whole
+from mmseg_pan.files import BusyError, exclusive, write_whole
 
 from .launch import checkpoints
+from .results import Results
 from .summary import device_name
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,7 +61,7 @@ class Spec(NamedTuple):
     """What a file of experiments asks for."""
 
     experiments: list[Experiment]
-    results: Path
+    results: Results
     selections: dict[str, list[str]]  # name of a mean -> names of its classes
     compare: list[tuple[str, str]]  # names of experiments
 
@@ -103,73 +103,84 @@ def read_spec(path: Path) -> Spec:
     names = {experiment.name for experiment in found}
     for name in {name for pair in pairs for name in pair} - names:
         raise UserError(f'{path} compares "{name}", which is not in its runs; mend "compare".')
-    return Spec(found, path.with_suffix('.jsonl'), spec.get('selections', {}), pairs)
-
-
-def read_results(path: Path) -> list[dict]:
-    """Read a results file, a line of JSON for each finished run or comparison."""
-    if not path.is_file():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return Spec(found, Results(path.with_suffix('.jsonl')), spec.get('selections', {}), pairs)
 
 
 def run_all(spec: Spec, work_dir: Path) -> None:
     """Do what is not done yet, one run after another.
+
+    What another process is doing is left to it: two of them, each on its cores or its GPU,
+    share the runs.
 
     Args:
         spec: What to do.
         work_dir: Where checkpoints and label maps go; needed again for going on.
 
     Raises:
-        UserError: If a tool failed or was stopped, or another process does the same.
+        UserError: If a tool failed or was stopped.
     """
-    work_dir.mkdir(parents=True, exist_ok=True)
-    spec.results.parent.mkdir(parents=True, exist_ok=True)
-    with exclusive(work_dir):
-        for number, experiment in enumerate(spec.experiments, 1):
-            head = f'[{number}/{len(spec.experiments)}] {experiment.name}, seed {experiment.seed}'
-            if _line(read_results(spec.results), dict(kind='run', **experiment.identity)):
-                print(f'{head}: done', flush=True)
-                continue
-            print(f'{head}: runs', flush=True)
-            _append(spec.results, run(experiment, work_dir / experiment.folder, spec.selections))
-            # At once: who stops between two seeds has what the seeds so far say.
-            _compare_done(spec, work_dir)
-        _compare_done(spec, work_dir)
+    count = len(spec.experiments)
+    for number, experiment in enumerate(spec.experiments, 1):
+        head = f'[{number}/{count}] {experiment.name}, seed {experiment.seed}'
+        folder = work_dir / experiment.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with exclusive(folder, patience=0):
+                done = _is_done(spec, experiment)
+                print(f'{head}: {"done" if done else "runs"}', flush=True)
+                if not done:
+                    spec.results.add(run(experiment, folder, spec))
+        except BusyError:
+            print(f'{head}: another process is at it', flush=True)
+        # At once: who stops between two seeds has what the seeds so far say.
+        _compare_done(spec)
 
 
-def _compare_done(spec: Spec, work_dir: Path) -> None:
-    lines = read_results(spec.results)
-    done = [e for e in spec.experiments if _line(lines, dict(kind='run', **e.identity))]
+def _is_done(spec: Spec, experiment: Experiment) -> bool:
+    return spec.results.find(kind='run', **experiment.identity) is not None
+
+
+def _compare_done(spec: Spec) -> None:
+    done = [experiment for experiment in spec.experiments if _is_done(spec, experiment)]
     for pair in spec.compare:
         sets = [[e for e in done if e.name == name] for name in pair]
         seeds = [[e.seed for e in some] for some in sets]
         identity = dict(kind='comparison', first=pair[0], second=pair[1], seeds=seeds)
-        if all(sets) and not _line(lines, identity):
-            _append(spec.results, identity | compare(sets, work_dir, spec.selections))
+        if all(sets) and spec.results.find(**identity) is None:
+            names = _class_names(sets[0][0].load())
+            selections = {
+                f'mIoU_{key}': [names.index(name) for name in chosen]
+                for key, chosen in spec.selections.items()
+            }
+            runs = [[e.folder for e in some] for some in sets]
+            found = spec.results.compare(runs, {'mIoU': None, **selections})
+            spec.results.add(identity | found)
 
 
-def run(experiment: Experiment, folder: Path, selections: Mapping[str, Sequence[str]]) -> dict:
+def _class_names(cfg: Config) -> list[str]:
+    init_default_scope('mmseg')
+    return list(DATASETS.get(cfg.test_dataloader.dataset.type).METAINFO['classes'])
+
+
+def run(experiment: Experiment, folder: Path, spec: Spec) -> dict:
     """Train and test once, going on where an earlier process was stopped.
 
     Args:
         experiment: What to run.
         folder: Where its files go.
-        selections: Name of a mean -> its classes.
+        spec: Whose means are computed, and beside whose results the confusion matrices go.
 
     Returns:
         The line of the results file.
     """
     cfg = experiment.load()
-    init_default_scope('mmseg')
-    names = list(DATASETS.get(cfg.test_dataloader.dataset.type).METAINFO['classes'])
-    for key, chosen in selections.items():
+    names = _class_names(cfg)
+    for key, chosen in spec.selections.items():
         if unknown := sorted(set(chosen) - set(names)):
             raise UserError(
                 f'selections.{key} has {unknown}, and {experiment.config} no such classes; '
                 f'choose from {names}.'
             )
-    folder.mkdir(exist_ok=True)
     file = folder / 'config.py'
     cfg.dump(file)
     commits = folder / 'commits.json'
@@ -179,7 +190,7 @@ def run(experiment: Experiment, folder: Path, selections: Mapping[str, Sequence[
     train_and_test(file, folder)
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     matrices = confusions(dataset, folder / 'predictions')
-    np.savez_compressed(folder / 'confusions.npz', matrices)
+    spec.results.save_matrices(experiment.folder, matrices)
     total = matrices.sum(0)
     iou = iou_by_class(total)
     return dict(
@@ -189,7 +200,9 @@ def run(experiment: Experiment, folder: Path, selections: Mapping[str, Sequence[
         iterations=cfg.train_cfg.max_iters,
         test_images=len(dataset),
         mIoU=round(mean_iou(total, names), 2),
-        **{f'mIoU_{key}': round(mean_iou(total, names, c), 2) for key, c in selections.items()},
+        **{
+            f'mIoU_{key}': round(mean_iou(total, names, c), 2) for key, c in spec.selections.items()
+        },
         aAcc=round(pixel_accuracy(total), 2),
         IoU={n: None if np.isnan(v) else round(v, 2) for n, v in zip(names, iou, strict=True)},
         **training_time(folder),
@@ -229,62 +242,6 @@ def training_time(folder: Path) -> dict[str, float]:
     return dict(
         seconds_per_iteration=round(seconds / max(len(rows), 1), 3),
         waiting_for_data=round(waiting / seconds, 3) if seconds else 0.0,
-    )
-
-
-def compare(
-    sets: Sequence[Sequence[Experiment]], work_dir: Path, selections: Mapping[str, Sequence[str]]
-) -> dict:
-    """Compare two networks, each with one or more seeds, for every selection of classes.
-
-    Args:
-        sets: The runs of the first and of the second network.
-        work_dir: Where their folders are.
-        selections: Name of a mean -> its classes.
-
-    Returns:
-        By the name of each mean its 'mean' difference, 'low' and 'high'.
-
-    Raises:
-        UserError: If the files of a run are gone.
-    """
-    for experiment in [experiment for some in sets for experiment in some]:
-        file = work_dir / experiment.folder / 'confusions.npz'
-        if not file.is_file():
-            raise UserError(
-                f'{file} is not there, so that {experiment.name} cannot be compared; delete the '
-                "run's line from the results file to have it run again."
-            )
-    matrices = [
-        np.stack([np.load(work_dir / e.folder / 'confusions.npz')['arr_0'] for e in some])
-        for some in sets
-    ]
-    cfg = Config.fromfile(ROOT / sets[0][0].config)
-    names = list(DATASETS.get(cfg.test_dataloader.dataset.type).METAINFO['classes'])
-    found = {}
-    for key, classes in {'': None, **selections}.items():
-        chosen = None if classes is None else [names.index(name) for name in classes]
-        result = bootstrap.difference(*matrices, chosen)
-        found[f'mIoU_{key}' if key else 'mIoU'] = {k: round(v, 2) for k, v in result.items()}
-    return found
-
-
-def _line(lines: list[dict], identity: dict) -> dict | None:
-    for line in lines:
-        if all(line.get(key) == value for key, value in identity.items()):
-            return line
-    return None
-
-
-def _append(results: Path, line: dict) -> None:
-    lines = [old for old in read_results(results) if not _replaces(line, old)]
-    write_whole(results, ''.join(json.dumps(one) + '\n' for one in [*lines, line]).encode())
-
-
-def _replaces(line: dict, old: dict) -> bool:
-    """A comparison over more seeds takes the place of the one before."""
-    return line['kind'] == 'comparison' and all(
-        line[key] == old.get(key) for key in ('kind', 'first', 'second')
     )
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import yaml
 from mmengine.config import Config
 
-from .experiments import ROOT, read_results
+from .experiments import ROOT
+from .results import read_results
 
 FOLDER = ROOT / 'configs' / 'pan'
 METAFILE = FOLDER / 'metafile.yaml'

@@ -4,7 +4,8 @@ import re
 import statistics
 from pathlib import Path
 
-from .experiments import ROOT, read_results
+from .experiments import ROOT
+from .results import read_results
 
 CARD = ROOT / 'configs' / 'pan' / 'README.md'
 _PLACE = re.compile(r'(<!-- results: (\w+) -->\n).*?(<!-- end -->)', re.S)

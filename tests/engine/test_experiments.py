@@ -11,7 +11,9 @@ from PIL import Image
 
 from mmseg_pan import UserError
 from mmseg_pan.engine import experiments
-from mmseg_pan.engine.experiments import read_results, read_spec, run_all
+from mmseg_pan.engine.experiments import read_spec, run_all
+from mmseg_pan.engine.results import read_results
+from mmseg_pan.files import exclusive
 
 SPEC = """
 runs:
@@ -75,10 +77,10 @@ def test_each_run_once_and_a_line_for_each(spec_file, tmp_path, trained, capsys)
     assert 'torch' in pan['versions'] and len(pan['commits'][0]) >= 12 and pan['date']
     assert comparison['mIoU']['mean'] == pytest.approx(100 - fcn['mIoU'], abs=0.01)
     assert comparison['seeds'] == [[0, 1], [0]]
-    before = spec.results.read_text()
+    before = spec.results.path.read_text()
     run_all(spec, tmp_path / 'work')
     assert len(trained.seen) == 3
-    assert spec.results.read_text() == before
+    assert spec.results.path.read_text() == before
     assert capsys.readouterr().out.count('done') == 3
 
 
@@ -129,10 +131,33 @@ def test_more_seeds_take_the_comparison_s_place(spec_file, tmp_path, trained):
         if line['kind'] == 'comparison'
     ]
     assert compared == [[[0, 1, 2], [0]]]
+
+
+def test_comparisons_need_no_more_than_what_is_on_record(spec_file, tmp_path, trained):
+    run_all(read_spec(spec_file), tmp_path / 'work')
     shutil.rmtree(tmp_path / 'work')
-    spec_file.write_text(SPEC)
-    with pytest.raises(UserError, match='cannot be compared; delete the run'):
+    spec_file.write_text(SPEC.replace('[[PAN, FCN]]', '[[PAN, FCN], [FCN, PAN]]'))
+    run_all(read_spec(spec_file), tmp_path / 'elsewhere')
+    assert len(trained.seen) == 3
+    *_, there, back = read_results(spec_file.with_suffix('.jsonl'))
+    assert back['mIoU_two']['mean'] == -there['mIoU_two']['mean'] < 0
+    for file in spec_file.with_suffix('').glob('FCN*.npz'):
+        file.unlink()
+    spec_file.write_text(SPEC.replace('[[PAN, FCN]]', '[[PAN, FCN], [PAN, PAN], [FCN, FCN]]'))
+    with pytest.raises(UserError, match=r'FCN\S*\.npz is not there, .* delete its line from'):
         run_all(read_spec(spec_file), tmp_path / 'work')
+
+
+def test_what_another_process_does_is_left_to_it(spec_file, tmp_path, trained, capsys):
+    spec = read_spec(spec_file)
+    folder = tmp_path / 'work' / spec.experiments[1].folder
+    folder.mkdir(parents=True)
+    with exclusive(folder):
+        run_all(spec, tmp_path / 'work')
+    assert trained.seen == [('PANHead', 0, 5), ('PANHead', 1, 5)]
+    assert '[2/3] FCN, seed 0: another process is at it' in capsys.readouterr().out
+    run_all(spec, tmp_path / 'work')
+    assert trained.seen[2:] == [('FCNHead', 0, 7)]
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@ import yaml
 from mmengine.config import Config
 
 from conftest import ROOT
-from mmseg_pan.engine.experiments import read_results
 from mmseg_pan.engine.metafile import METAFILE, metafile
 from mmseg_pan.engine.result_tables import CARD, tables, with_tables
+from mmseg_pan.engine.results import read_results
 
 
 def test_the_file_is_what_the_configs_and_results_say():

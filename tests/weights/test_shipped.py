@@ -13,7 +13,7 @@ from conftest import ROOT
 from mmseg_pan.deploy import load_segmentor
 from mmseg_pan.deploy.images import read_image
 from mmseg_pan.deploy.predictor import Predictor
-from mmseg_pan.engine.experiments import read_results
+from mmseg_pan.engine.results import read_results
 from mmseg_pan.evaluation.confusion import confusion_matrix, iou_by_class, truths
 from mmseg_pan.weights.published import for_inference, open_checkpoint
 from mmseg_pan.weights.shipped import SHIPPED
