@@ -2,55 +2,31 @@
 
     python -m mmseg_pan.demo
 
-Trains both with tools/train.py, tests both with tools/test.py, and leaves a table, loss
+Trains and tests what configs/pan/results/quickstart.yaml lists, and leaves a table, loss
 curves and pictures. What is done already is not done again.
 """
 
 import argparse
-import json
+import os
 from pathlib import Path
 
 import matplotlib
 import numpy as np
+from mmengine.config import DictAction
 from PIL import Image
 
 from mmseg_pan.datasets.toy import ToyShapesDataset, make_toy_shapes
 from mmseg_pan.engine import cli
-from mmseg_pan.engine.experiments import train_and_test, training_time
+from mmseg_pan.engine.experiments import read_spec, run_all
+from mmseg_pan.engine.results import Results, read_results
 from mmseg_pan.evaluation.plots import draw_curves, write_picture
-from mmseg_pan.evaluation.training_logs import curve, read_rows, scalars
-from mmseg_pan.files import write_whole
+from mmseg_pan.evaluation.training_logs import curve, read_rows
 
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 
 ROOT = Path(__file__).resolve().parents[1]
-HEADS = {'FCN (baseline)': 'fcn_r18-d16_toy', 'PAN': 'pan_r18-d16_toy'}
-
-
-def train_and_test_once(config: str, folder: Path, options: list[str]) -> dict[str, float]:
-    """Train and test one config, unless that was done before.
-
-    Args:
-        config: Stem of a config in ``configs/pan``.
-        folder: Where its checkpoints, predictions and metrics go.
-        options: ``--cfg-options`` of both tools.
-
-    Returns:
-        Metrics in per cent, as the test writes them, and ``seconds`` of training.
-
-    Raises:
-        UserError: If a tool failed; its own words are above.
-    """
-    result = folder / 'result.json'
-    if result.is_file():
-        return json.loads(result.read_text())
-    train_and_test(ROOT / 'configs' / 'pan' / f'{config}.py', folder, options)
-    metrics = json.loads(max(folder.glob('*/[0-9]*_[0-9]*.json')).read_text())
-    seconds = training_time(folder)['seconds_per_iteration'] * max(scalars(folder))
-    metrics['seconds'] = round(seconds)
-    write_whole(result, json.dumps(metrics).encode())
-    return metrics
+SPEC = ROOT / 'configs/pan/results/quickstart.yaml'
 
 
 def draw_predictions(data: Path, folders: dict[str, Path], file: Path, count: int = 6) -> None:
@@ -87,25 +63,41 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--data', type=Path, default=ROOT / 'data' / 'toy_shapes')
     parser.add_argument('--out', type=Path, default=ROOT / 'work_dirs' / 'demo')
-    parser.add_argument('--cfg-options', nargs='*', default=[], metavar='KEY=VALUE')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     args = parser.parse_args()
     if not args.data.exists():
         make_toy_shapes(args.data)
-    splits = [f'{split}_dataloader.dataset.data_root={args.data}' for split in ('train', 'test')]
-    options = ['randomness.seed=0', *splits, *args.cfg_options]
-    folders = {name: args.out / config for name, config in HEADS.items()}
-    results = {
-        name: train_and_test_once(HEADS[name], folder, options) for name, folder in folders.items()
-    }
+    os.environ['TOY_ROOT'] = str(args.data.resolve())  # configs look there
+    spec = read_spec(SPEC)
+    spec = spec._replace(
+        experiments=[e._replace(options=e.options | args.cfg_options) for e in spec.experiments],
+        results=Results(args.out / 'results.jsonl'),  # what is on record is of another machine
+    )
+    run_all(spec, args.out)
+    folders = {experiment.name: args.out / experiment.folder for experiment in spec.experiments}
     losses = {name: dict(loss=curve(read_rows(f), 'loss')) for name, f in folders.items()}
     write_picture(
         draw_curves(losses, dict(loss='training loss (cross-entropy)')), args.out / 'loss.png'
     )
     draw_predictions(args.data, folders, args.out / 'predictions.png')
-    print(f'\n{"toy shapes":<16}{"mIoU %":>8}{"accuracy %":>12}{"training":>11}')
-    for name, r in results.items():
-        print(f'{name:<16}{r["mIoU"]:>8.1f}{r["aAcc"]:>12.1f}{r["seconds"]:>9.0f} s')
+    print_table(read_results(spec.results.path))
     print(f'\nPictures: {args.out / "predictions.png"}\nLoss:     {args.out / "loss.png"}')
+
+
+def print_table(lines: list[dict]) -> None:
+    """Print runs and their comparisons, as :func:`read_results` gives them."""
+    print(f'\n{"toy shapes":<16}{"mIoU %":>8}{"accuracy %":>12}{"training":>11}')
+    for line in lines:
+        if line['kind'] == 'run':
+            seconds = line['iterations'] * line['seconds_per_iteration']
+            print(f'{line["name"]:<16}{line["mIoU"]:>8.1f}{line["aAcc"]:>12.1f}{seconds:>9.0f} s')
+    for line in lines:
+        if line['kind'] == 'comparison':
+            gap = line['mIoU']
+            print(
+                f'\n{line["first"]} is {gap["mean"]:+.1f} points of mIoU from {line["second"]} '
+                f'(95 % interval over the images: {gap["low"]:+.1f} to {gap["high"]:+.1f}).'
+            )
 
 
 if __name__ == '__main__':

@@ -57,9 +57,13 @@ def _entry(file: Path, lines: list[dict]) -> dict:
         },
     }
     # With other options than the config's, a run says nothing about the config.
-    runs = [
-        line for line in lines if line.get('config') == path and not set(line['options']) - LOCAL
-    ]
+    # One run a seed, though several files may have it.
+    found = {
+        line['seed']: line
+        for line in lines
+        if line.get('config') == path and not set(line['options']) - LOCAL
+    }
+    runs = list(found.values())
     if runs:
         means = {
             key: round(sum(line[key] for line in runs) / len(runs), 2)
