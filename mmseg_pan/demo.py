@@ -18,7 +18,7 @@ from PIL import Image
 from mmseg_pan.datasets.toy import ToyShapesDataset, make_toy_shapes
 from mmseg_pan.engine import cli
 from mmseg_pan.engine.experiments import read_spec, run_all
-from mmseg_pan.engine.results import Results, read_results
+from mmseg_pan.engine.results import read_results
 from mmseg_pan.evaluation.plots import draw_curves, write_picture
 from mmseg_pan.evaluation.training_logs import curve, read_rows
 
@@ -68,10 +68,9 @@ def main() -> None:
     if not args.data.exists():
         make_toy_shapes(args.data)
     os.environ['TOY_ROOT'] = str(args.data.resolve())  # configs look there
-    spec = read_spec(SPEC)
+    spec = read_spec(SPEC, args.out / 'results.jsonl')  # what is on record is another machine's
     spec = spec._replace(
-        experiments=[e._replace(options=e.options | args.cfg_options) for e in spec.experiments],
-        results=Results(args.out / 'results.jsonl'),  # what is on record is of another machine
+        experiments=[e._replace(options=e.options | args.cfg_options) for e in spec.experiments]
     )
     run_all(spec, args.out)
     folders = {experiment.name: args.out / experiment.folder for experiment in spec.experiments}

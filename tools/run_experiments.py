@@ -3,8 +3,9 @@
 
     python tools/run_experiments.py configs/pan/results/toy_options.yaml
 
-What is on record already is not run again. Stop it at any moment, and type the same command
-to go on.
+What is on record already is not run again; --results work_dirs/mine.jsonl runs it for a record
+of your own. Stop it at any moment, and type the same command to go on. The same command in a
+second terminal, for other cores or another GPU, shares the runs.
 """
 
 import argparse
@@ -25,8 +26,9 @@ def main() -> None:
     parser.add_argument(
         '--work-dir', type=Path, help='of all runs; default: work_dirs/NAME OF THE FILE'
     )
+    parser.add_argument('--results', type=Path, help='.jsonl; default: beside the file')
     args = parser.parse_args()
-    run_all(read_spec(args.spec), args.work_dir or Path('work_dirs', args.spec.stem))
+    run_all(read_spec(args.spec, args.results), args.work_dir or Path('work_dirs', args.spec.stem))
 
 
 if __name__ == '__main__':

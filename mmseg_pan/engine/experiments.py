@@ -66,16 +66,24 @@ class Spec(NamedTuple):
     compare: list[tuple[str, str]]  # names of experiments
 
 
-def read_spec(path: Path) -> Spec:
+def read_spec(path: Path, results: Path | None = None) -> Spec:
     """Read a YAML file of experiments.
 
     ``runs`` lists ``name``, ``config`` (from the repository's root), ``seeds`` and
     ``options`` (changes of the config, dots between keys). ``options`` at the top hold for
     all runs. ``selections`` names means over some classes, ``compare`` pairs of names.
 
+    Args:
+        path: The file.
+        results: Where results go; None: to ``.jsonl`` beside the file.
+
     Raises:
-        UserError: If the file is not there or says something else.
+        UserError: If the file is not there or says something else, or ``results`` has
+            another ending.
     """
+    results = results or path.with_suffix('.jsonl')
+    if results.suffix != '.jsonl':
+        raise UserError(f'Results go to a file that ends in .jsonl, not to {results}.')
     if not path.is_file():
         raise UserError(f'{path} is not there; see configs/pan/results for files of experiments.')
     spec = Config.fromfile(path).to_dict()
@@ -103,7 +111,7 @@ def read_spec(path: Path) -> Spec:
     names = {experiment.name for experiment in found}
     for name in {name for pair in pairs for name in pair} - names:
         raise UserError(f'{path} compares "{name}", which is not in its runs; mend "compare".')
-    return Spec(found, Results(path.with_suffix('.jsonl')), spec.get('selections', {}), pairs)
+    return Spec(found, Results(results), spec.get('selections', {}), pairs)
 
 
 def run_all(spec: Spec, work_dir: Path) -> None:

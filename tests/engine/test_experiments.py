@@ -178,10 +178,22 @@ def test_mistakes_in_the_file(spec_file, old, new, message):
 def test_unknown_file_and_class(spec_file, tmp_path, trained):
     with pytest.raises(UserError, match=r'none\.yaml is not there'):
         read_spec(Path('none.yaml'))
+    with pytest.raises(UserError, match=r'ends in \.jsonl, not to mine\.$'):
+        read_spec(spec_file, Path('mine'))
     spec_file.write_text(SPEC.replace('ring', 'circle'))
     with pytest.raises(UserError, match=r"selections.two has \['circle'\], .* choose from"):
         run_all(read_spec(spec_file), tmp_path / 'work')
     assert not trained.seen
+
+
+def test_a_record_of_one_s_own_leaves_the_other_as_it_is(spec_file, tmp_path, trained):
+    run_all(read_spec(spec_file), tmp_path / 'work')
+    before = spec_file.with_suffix('.jsonl').read_text()
+    mine = tmp_path / 'mine' / 'heads.jsonl'
+    run_all(read_spec(spec_file, mine), tmp_path / 'mine')
+    assert len(trained.seen) == 6
+    assert len(read_results(mine)) == 4
+    assert spec_file.with_suffix('.jsonl').read_text() == before
 
 
 @pytest.mark.slow
