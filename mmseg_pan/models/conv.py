@@ -67,18 +67,6 @@ class SafeConvModule(ConvModule):
         return norm(x)
 
 
-def start_at_one(module: SafeConvModule) -> None:
-    """Let a module give 1 everywhere until training moves it, whatever its input is.
-
-    A gate or an attention that ends in this module begins as if it were not there. Its
-    norm's weight is zero as in residual blocks that start as the identity: it has a
-    gradient, and once it has moved the convolution before it has one too.
-    """
-    last = module.norm if module.with_norm else module.conv
-    nn.init.zeros_(last.weight)
-    nn.init.ones_(last.bias)
-
-
 def build_conv(
     in_channels: int,
     out_channels: int,

@@ -7,7 +7,7 @@ from mmengine.model import BaseModule
 from mmseg.models.utils import resize
 from torch import Tensor, nn
 
-from .conv import SafeConvModule, build_conv, start_at_one
+from .conv import SafeConvModule, build_conv
 
 POOLING = {'avg': F.avg_pool2d, 'max': F.max_pool2d}
 
@@ -36,8 +36,6 @@ class FeaturePyramidAttention(BaseModule):
         pooling: 'avg' or 'max', the pyramid's downsampling (the ablation's AVE and MAX).
         global_branch: Whether to add the global average pooling branch (GP).
         separable: Whether the pyramid's convs are depthwise separable.
-        unit_gates: Whether the attention is 1 when training starts, instead of random. The
-            paper does not say. It needs ``pyramid_channels`` other than ``channels``.
         conv_cfg: Config of conv layers.
         norm_cfg: Config of norm layers.
         act_cfg: Config of activation layers.
@@ -57,7 +55,6 @@ class FeaturePyramidAttention(BaseModule):
         pooling: str = 'avg',
         global_branch: bool = True,
         separable: bool = False,
-        unit_gates: bool = False,
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = dict(type='BN'),  # noqa: B006
         act_cfg: dict | None = dict(type='ReLU'),  # noqa: B006
@@ -73,7 +70,6 @@ class FeaturePyramidAttention(BaseModule):
         conv = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.pooling = pooling
         self.align_corners = align_corners
-        self.unit_gates = unit_gates
 
         self.main = SafeConvModule(in_channels, channels, 1, **conv)
         widths = [in_channels] + [pyramid_channels] * len(kernel_sizes)
@@ -93,12 +89,6 @@ class FeaturePyramidAttention(BaseModule):
         self.global_branch = (
             SafeConvModule(in_channels, channels, 1, **conv) if global_branch else None
         )
-
-    def init_weights(self) -> None:
-        """Initialise, and set the attention to 1 where ``unit_gates`` says so."""
-        super().init_weights()
-        if self.unit_gates and isinstance(self.project, SafeConvModule):
-            start_at_one(self.project)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, channels, H, W)."""

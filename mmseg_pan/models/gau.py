@@ -5,7 +5,7 @@ from mmengine.model import BaseModule
 from mmseg.models.utils import resize
 from torch import Tensor
 
-from .conv import SafeConvModule, build_conv, start_at_one
+from .conv import SafeConvModule, build_conv
 
 
 class GlobalAttentionUpsample(BaseModule):
@@ -25,8 +25,6 @@ class GlobalAttentionUpsample(BaseModule):
         context: Whether the gate exists. Without it, it is 1 (the ablation's row with
             skip connections only).
         separable: Whether the k x k conv is depthwise separable.
-        unit_gates: Whether gates are 1 when training starts, instead of random. The paper
-            does not say.
         conv_cfg: Config of conv layers.
         norm_cfg: Config of norm layers.
         act_cfg: Config of activation layers.
@@ -44,7 +42,6 @@ class GlobalAttentionUpsample(BaseModule):
         kernel_size: int = 3,
         context: bool = True,
         separable: bool = False,
-        unit_gates: bool = False,
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = dict(type='BN'),  # noqa: B006
         act_cfg: dict | None = dict(type='ReLU'),  # noqa: B006
@@ -56,19 +53,8 @@ class GlobalAttentionUpsample(BaseModule):
             raise ValueError(f'kernel_size must be odd, not {kernel_size}')
         conv = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.align_corners = align_corners
-        self.unit_gates = unit_gates
         self.low = build_conv(low_channels, channels, kernel_size, separable, **conv)
         self.gate = SafeConvModule(channels, channels, 1, **conv) if context else None
-        self._open_gate()
-
-    def init_weights(self) -> None:
-        """Initialise, and open the gate where ``unit_gates`` says so."""
-        super().init_weights()
-        self._open_gate()
-
-    def _open_gate(self) -> None:
-        if self.unit_gates and self.gate is not None:
-            start_at_one(self.gate)
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         """Fuse two levels.

@@ -24,7 +24,6 @@ class FPAHead(BaseDecodeHead):
         pooling: 'avg' or 'max', the pyramid's downsampling.
         global_branch: Whether FPA adds its global average pooling branch.
         separable: Whether the k x k convs are depthwise separable.
-        unit_gates: Whether attention and gates are 1 when training starts.
         **kwargs: Arguments of MMSeg's ``BaseDecodeHead``. ``norm_cfg`` defaults to BN.
     """
 
@@ -35,13 +34,11 @@ class FPAHead(BaseDecodeHead):
         pooling: str = 'avg',
         global_branch: bool = True,
         separable: bool = False,
-        unit_gates: bool = False,
         **kwargs,
     ):
         kwargs.setdefault('norm_cfg', dict(type='BN'))
         super().__init__(**kwargs)
         self.separable = separable
-        self.unit_gates = unit_gates
         self.fpa = FeaturePyramidAttention(
             self._level_channels[-1],
             self.channels,
@@ -63,7 +60,6 @@ class FPAHead(BaseDecodeHead):
         """What every block of this head shares."""
         return dict(
             separable=self.separable,
-            unit_gates=self.unit_gates,
             conv_cfg=self.conv_cfg,
             norm_cfg=self.norm_cfg,
             act_cfg=self.act_cfg,
