@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from copy import deepcopy
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
@@ -129,19 +130,28 @@ def run_all(spec: Spec, work_dir: Path) -> None:
     """
     count = len(spec.experiments)
     for number, experiment in enumerate(spec.experiments, 1):
-        head = f'[{number}/{count}] {experiment.name}, seed {experiment.seed}'
-        folder = work_dir / experiment.folder
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with exclusive(folder, patience=0):
-                done = _is_done(spec, experiment)
-                print(f'{head}: {"done" if done else "runs"}', flush=True)
-                if not done:
-                    spec.results.add(run(experiment, folder, spec))
-        except BusyError:
-            print(f'{head}: another process is at it', flush=True)
+        print(f'[{number}/{count}] {experiment.name}, seed {experiment.seed}: ', end='', flush=True)
+        if _is_done(spec, experiment):
+            print('done', flush=True)
+        else:
+            _run_unless_busy(spec, experiment, work_dir / experiment.folder)
         # At once: who stops between two seeds has what the seeds so far say.
         _compare_done(spec)
+
+
+def _run_unless_busy(spec: Spec, experiment: Experiment, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(folder, patience=0))
+        except BusyError:
+            print('another process is at it', flush=True)
+            return
+        if _is_done(spec, experiment):
+            print('done by another process', flush=True)
+            return
+        print('runs', flush=True)
+        spec.results.add(run(experiment, folder, spec))
 
 
 def _is_done(spec: Spec, experiment: Experiment) -> bool:
