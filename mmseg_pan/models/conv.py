@@ -42,10 +42,23 @@ class SafeConvModule(ConvModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H, W)."""
-        x = self.conv(x)
+        x = self._convolve(x)
         if self.with_norm:
             x = self._normalize(x)
         return self.activate(x) if self.with_activation else x
+
+    def _convolve(self, x: Tensor) -> Tensor:
+        # oneDNN 3.12 (torch 2.13) on a processor with bfloat16 instructions leaves the weight
+        # gradient of taps that no pixel reaches unwritten: what lay in the memory before is
+        # learnt from. A 7x7 kernel on a map of up to 3x3, as in FPA on small crops.
+        if (
+            x.device.type == 'cpu'
+            and torch.is_autocast_enabled('cpu')
+            and min(x.shape[2:]) <= self.conv.kernel_size[0] // 2
+        ):
+            with torch.autocast('cpu', enabled=False):
+                return self.conv(x.float()).to(torch.get_autocast_dtype('cpu'))
+        return self.conv(x)
 
     def _normalize(self, x: Tensor) -> Tensor:
         norm = self.norm

@@ -47,10 +47,15 @@ def losses(recipe: str, toy_root, work_dir) -> list[float]:
 
 @pytest.mark.parametrize('recipe', RECIPES)
 def test_losses_are_the_recorded_ones(recipe, toy_root, tmp_path):
-    """To one percent: kernels differ between processors."""
+    """To one percent, later to five: kernels differ between processors, and steps amplify it.
+
+    Between one with AVX2 and one with AVX-512 the fourth and fifth loss were up to 3.8 % apart.
+    """
     golden = json.loads(FILE.read_text())
     assert set(golden) == set(RECIPES)
-    assert losses(recipe, toy_root, tmp_path) == pytest.approx(golden[recipe], rel=1e-2)
+    found = losses(recipe, toy_root, tmp_path)
+    assert found[:3] == pytest.approx(golden[recipe][:3], rel=1e-2)
+    assert found == pytest.approx(golden[recipe], rel=5e-2)
 
 
 if __name__ == '__main__':

@@ -70,3 +70,22 @@ def test_separable_is_depthwise_then_pointwise():
     conv = build_conv(6, 4, 5, separable=True, **BN)
     assert [m.conv.weight.shape for m in conv] == [(6, 1, 5, 5), (4, 6, 1, 1)]
     assert isinstance(build_conv(6, 4, 1, separable=True, **BN), SafeConvModule)
+
+
+@pytest.mark.parametrize('side', [1, 2, 3, 4])
+def test_bfloat16_on_a_map_smaller_than_the_kernel(side):
+    """Taps that no pixel reaches have no gradient, whatever lay in the memory before."""
+    conv = SafeConvModule(128, 16, 7, norm_cfg=None, act_cfg=None)
+    x = torch.rand(2, 128, side, side)
+    gradients = []
+    for bfloat16 in (False, True):
+        conv.zero_grad()
+        rubbish = [torch.full((257, 1023), 3e38) for _ in range(8)]
+        del rubbish
+        with torch.autocast('cpu', torch.bfloat16, enabled=bfloat16):
+            y = conv(x)
+        y.float().square().sum().backward()
+        gradients.append(conv.conv.weight.grad.clone())
+    plain, found = gradients
+    assert (found - plain).abs().max() < 0.02 * plain.abs().max()
+    assert torch.equal(found == 0, plain == 0)
