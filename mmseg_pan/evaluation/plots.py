@@ -224,6 +224,7 @@ def draw_accuracy_cost(points: Sequence[dict], mean: str, kind: str = 'png') -> 
     """
     figure = Figure(figsize=(2 * _WIDTH, 4.5), dpi=130, layout='constrained')
     panels = figure.subplots(1, 2, sharey=True)
+    labels = [], []
     for point in points:
         seeds = point['accuracy']
         y = (np.mean(seeds), np.std(seeds, ddof=1) if len(seeds) > 1 else 0)
@@ -234,17 +235,32 @@ def draw_accuracy_cost(points: Sequence[dict], mean: str, kind: str = 'png') -> 
         )  # fmt: skip
         panels[0].errorbar(point['multiply_adds'] / 1e9, y[0], y[1], **style)
         panels[1].errorbar(median, y[0], y[1], [[median - low], [high - median]], **style)
-        for panel, x in ((panels[0], point['multiply_adds'] / 1e9), (panels[1], median)):
-            label = f'{shorten(point["name"])} ({len(seeds)})'
-            panel.annotate(label, (x, y[0]), (6, 5), textcoords='offset points', fontsize=8)
+        label = f'{shorten(point["name"])} ({len(seeds)})'
+        labels[0].append((y[0], point['multiply_adds'] / 1e9, label))
+        labels[1].append((y[0], median, label))
     panels[0].set(
         xlabel='G multiply-adds an image', ylabel=f'{mean}, % (seeds; standard deviation)'
     )
     panels[1].set(xlabel='ms an image (quartiles)')
-    for panel in panels:
+    for panel, some in zip(panels, labels, strict=True):
         panel.margins(y=0.15)
         panel.set_xlim(0, 1.35 * panel.dataLim.xmax)  # room for names
+        _annotate(panel, some)
     return encode(figure, kind)
+
+
+def _annotate(panel, labels: list[tuple[float, float, str]]) -> None:
+    """Write names beside their points, upwards where another name is in the way."""
+    width, height = (high - low for low, high in (panel.get_xlim(), panel.get_ylim()))
+    line = 0.045 * height
+    taken = []
+    for y, x, label in sorted(labels):
+        place = y + 0.2 * line
+        for other_x, other in sorted(taken, key=lambda spot: spot[1]):
+            if abs(other_x - x) < 0.35 * width and abs(other - place) < line:
+                place = other + line
+        taken.append((x, place))
+        panel.annotate(label, (x, y), (x + 0.015 * width, place), fontsize=8)
 
 
 def shorten(name: str, length: int = 22) -> str:
