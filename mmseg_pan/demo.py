@@ -12,12 +12,11 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from mmengine.config import DictAction
 from PIL import Image
 
 from mmseg_pan.datasets.toy import ToyShapesDataset, make_toy_shapes
 from mmseg_pan.engine import cli
-from mmseg_pan.engine.experiments import read_spec, run_all
+from mmseg_pan.engine.experiments import ROOT, read_spec, run_all
 from mmseg_pan.engine.results import read_results
 from mmseg_pan.evaluation.plots import draw_curves, write_picture
 from mmseg_pan.evaluation.training_logs import curve, read_rows
@@ -25,7 +24,6 @@ from mmseg_pan.evaluation.training_logs import curve, read_rows
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
 
-ROOT = Path(__file__).resolve().parents[1]
 SPEC = ROOT / 'configs/pan/results/quickstart.yaml'
 
 
@@ -63,7 +61,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--data', type=Path, default=ROOT / 'data' / 'toy_shapes')
     parser.add_argument('--out', type=Path, default=ROOT / 'work_dirs' / 'demo')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    parser.add_argument('--cfg-options', nargs='+', action=cli.ConfigOptions, default={})
     args = parser.parse_args()
     if not args.data.exists():
         make_toy_shapes(args.data)

@@ -4,7 +4,6 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
 from contextlib import ExitStack
 from copy import deepcopy
 from datetime import date
@@ -135,8 +134,7 @@ def run_all(spec: Spec, work_dir: Path) -> None:
             print('done', flush=True)
         else:
             _run_unless_busy(spec, experiment, work_dir / experiment.folder)
-        # At once: who stops between two seeds has what the seeds so far say.
-        _compare_done(spec)
+    _compare_done(spec)
 
 
 def _run_unless_busy(spec: Spec, experiment: Experiment, folder: Path) -> None:
@@ -152,6 +150,8 @@ def _run_unless_busy(spec: Spec, experiment: Experiment, folder: Path) -> None:
             return
         print('runs', flush=True)
         spec.results.add(run(experiment, folder, spec))
+    # At once: who stops between two seeds has what the seeds so far say.
+    _compare_done(spec)
 
 
 def _is_done(spec: Spec, experiment: Experiment) -> bool:
@@ -231,20 +231,19 @@ def run(experiment: Experiment, folder: Path, spec: Spec) -> dict:
     )
 
 
-def train_and_test(file: Path, folder: Path, options: Sequence[str] = ()) -> None:
+def train_and_test(file: Path, folder: Path) -> None:
     """Train a config and write label maps of its test images, by ``tools/``.
 
     Args:
         file: The config.
         folder: Where checkpoints, logs and ``predictions/`` go.
-        options: ``--cfg-options`` of both tools.
 
     Raises:
         UserError: If a tool failed; its own words are above.
     """
-    common = ['--work-dir', folder, *(['--cfg-options', *options] if options else [])]
-    _tool('train.py', file, '--no-validate', '--resume=auto', *common)
-    _tool('test.py', file, checkpoints(folder)[0], '--out', folder / 'predictions', *common)
+    _tool('train.py', file, '--no-validate', '--resume=auto', '--work-dir', folder)
+    checkpoint, predictions = checkpoints(folder)[0], folder / 'predictions'
+    _tool('test.py', file, checkpoint, '--out', predictions, '--work-dir', folder)
 
 
 def _tool(tool: str, *args) -> None:

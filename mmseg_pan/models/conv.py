@@ -53,6 +53,7 @@ class SafeConvModule(ConvModule):
         # learnt from. A 7x7 kernel on a map of up to 3x3, as in FPA on small crops.
         if (
             x.device.type == 'cpu'
+            and torch.is_grad_enabled()
             and torch.is_autocast_enabled('cpu')
             and min(x.shape[2:]) <= self.conv.kernel_size[0] // 2
         ):
