@@ -14,8 +14,8 @@ check_stack()
 with contextlib.redirect_stdout(io.StringIO()):
     import mmseg.datasets  # noqa: F401
 
-from . import datasets, deploy, engine, evaluation, models, weights  # noqa: E402
+from . import datasets, engine, evaluation, models, weights  # noqa: E402
 from .errors import UserError  # noqa: E402
 
 __version__ = '0.1.0'
-__all__ = ['UserError', 'datasets', 'deploy', 'engine', 'evaluation', 'models', 'weights']
+__all__ = ['UserError', 'datasets', 'engine', 'evaluation', 'models', 'weights']

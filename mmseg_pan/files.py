@@ -115,12 +115,3 @@ def disk_errors_explained(folder: Path) -> Iterator[None]:
                 f'yourself the right to write in {folder}, or use another folder.'
             ) from error
         raise
-
-
-def readable_size(count: float) -> str:
-    """A number of bytes as people write it: ``12.3 MB``."""
-    for unit in ('bytes', 'kB', 'MB'):
-        if count < 1000:
-            return f'{count:.0f} bytes' if unit == 'bytes' else f'{count:.1f} {unit}'
-        count /= 1000
-    return f'{count:.1f} GB'

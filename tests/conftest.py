@@ -11,8 +11,8 @@ from mmengine.registry import init_default_scope
 
 import mmseg_pan  # noqa: F401  registers everything
 from mmseg_pan.datasets.toy import make_toy_shapes
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.fixtures import exported, mini, original_mini, toy_checkpoint  # noqa: F401
+from tests.paths import ROOT
 
 
 @pytest.fixture(autouse=True)

@@ -11,13 +11,13 @@ from PIL import Image
 from scipy.io import savemat
 from scipy.sparse import csc_matrix
 
-from mmseg_pan.datasets.manifest import (
+from mmseg_pan.datasets.masks import encode_mask
+from mmseg_pan.voc.manifest import (
     ArchiveFacts,
     ListFacts,
     Manifest,
     hash_ids,
 )
-from mmseg_pan.datasets.mask_files import encode_mask
 
 TRAIN = [f'2007_{i:06d}' for i in (32, 39, 63, 68)]
 VAL = [f'2007_{i:06d}' for i in (33, 42, 61)]

@@ -3,8 +3,8 @@
 import pytest
 from mmengine.config import Config
 
-from conftest import ROOT
 from mmseg_pan import UserError
+from tests.paths import ROOT
 
 MIX = {path.name: path for path in sorted((ROOT / 'configs' / 'mix').glob('*.py'))}
 

@@ -6,7 +6,7 @@ from mmseg.registry import MODELS
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from conftest import ROOT
+from tests.paths import ROOT
 
 
 def build(model_cfg: dict) -> BaseSegmentor:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mmseg_pan import files
-from mmseg_pan.files import readable_size, remove_leftovers, write_whole
+from mmseg_pan.files import remove_leftovers, write_whole
 
 
 def write_and_die(path: Path) -> None:
@@ -42,13 +42,3 @@ def test_error_while_writing_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(OSError, match='No space left'):
         write_whole(tmp_path / 'list.txt', b'new')
     assert not list(tmp_path.iterdir())
-
-
-def test_readable_size():
-    assert [readable_size(value) for value in (12, 1500, 2.5e6, 3e9, 4e12)] == [
-        '12 bytes',
-        '1.5 kB',
-        '2.5 MB',
-        '3.0 GB',
-        '4000.0 GB',
-    ]

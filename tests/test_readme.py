@@ -11,9 +11,9 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from PIL import Image
 
-from conftest import ROOT
 from mmseg_pan.datasets.toy import ToyShapesDataset
-from mmseg_pan.engine.results import read_results
+from mmseg_pan.experiments.results import read_results
+from tests.paths import ROOT
 
 README = (ROOT / 'README.md').read_text()
 CARD = (ROOT / 'configs/pan/README.md').read_text()

@@ -1,6 +1,6 @@
 """Makes ``import torchvision`` work where its compiled half does not fit torch.
 
-    PYTHONPATH=tests python -m pytest -p torchvision_stub ...
+    python -m pytest -p tests.torchvision_stub ...
 
 The usual wheel of torchvision on a CPU build of torch stops with "operator
 torchvision::nms does not exist": its Python half describes operators that its library,

@@ -11,26 +11,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmseg_pan.deploy import load_segmentor
-from mmseg_pan.deploy.inputs import find_sources
-from mmseg_pan.deploy.memory import check_device
-from mmseg_pan.deploy.pictures import KINDS, Painter
-from mmseg_pan.deploy.prediction import predict_sources
-from mmseg_pan.deploy.predictor import SMALLEST_WINDOW, WINDOW, Predictor
-from mmseg_pan.engine.cli import run_tool
+from mmseg_pan.cli import run_tool, whole_number
+from mmseg_pan.devices import check_device
 from mmseg_pan.evaluation.fast_inference import prepare_for_inference
-from mmseg_pan.weights.shipped import SHIPPED
-
-
-def number_from(least: int):
-    """Make a reader of numbers for argparse, which names it in its message."""
-
-    def number(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f'{text!r} is not a whole number, {least} or more')
-        return int(text)
-
-    return number
+from mmseg_pan.inference import load_segmentor
+from mmseg_pan.inference.pictures import KINDS, Painter
+from mmseg_pan.inference.prediction import predict_sources
+from mmseg_pan.inference.predictor import SMALLEST_WINDOW, WINDOW, Predictor
+from mmseg_pan.inference.sources import find_sources
+from mmseg_pan.weights.published import SHIPPED
 
 
 def main() -> int:
@@ -64,11 +53,11 @@ def main() -> int:
         '(default: overlay)',
     )
     parser.add_argument(
-        '--batch', type=number_from(1), default=1, metavar='N', help='images at once (default: 1)'
+        '--batch', type=whole_number(1), default=1, metavar='N', help='images at once (default: 1)'
     )
     parser.add_argument(
         '--window',
-        type=number_from(SMALLEST_WINDOW),
+        type=whole_number(SMALLEST_WINDOW),
         default=WINDOW,
         metavar='SIDE',
         help='images that have a longer side when the test pipeline has resized them are seen in '

@@ -74,7 +74,7 @@ def main() -> None:
         parallel = ['-n', 'auto', '--dist', 'loadfile']
         run([python, '-m', 'pytest', '-q', *parallel, *more], env=environment)
     else:
-        run([python, '-W', 'ignore', '-m', 'mmseg_pan.demo', *more])
+        run([python, '-W', 'ignore', ROOT / 'tools/demo.py', *more])
 
 
 if __name__ == '__main__':

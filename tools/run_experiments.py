@@ -12,11 +12,13 @@ import argparse
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 
 import mmseg_pan  # noqa: F401  registers what configs name
-from mmseg_pan.engine import cli
-from mmseg_pan.engine.experiments import read_spec, run_all
+from mmseg_pan import cli
+from mmseg_pan.experiments.runner import run_all
+from mmseg_pan.experiments.spec import read_spec
 
 
 def main() -> None:
@@ -28,7 +30,9 @@ def main() -> None:
     )
     parser.add_argument('--results', type=Path, help='.jsonl; default: beside the file')
     args = parser.parse_args()
-    run_all(read_spec(args.spec, args.results), args.work_dir or Path('work_dirs', args.spec.stem))
+    run_all(
+        read_spec(args.spec, ROOT, args.results), args.work_dir or Path('work_dirs', args.spec.stem)
+    )
 
 
 if __name__ == '__main__':

@@ -12,9 +12,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmengine.dist import is_main_process
 
-from mmseg_pan.engine import RunSummaryHook, cli, launch
-from mmseg_pan.engine.reporting import plan_report, write_label_maps
-from mmseg_pan.weights.trust import trust_no_code
+from mmseg_pan import cli
+from mmseg_pan.engine import RunSummaryHook
+from mmseg_pan.reports.preparation import plan_report, write_label_maps
+from mmseg_pan.weights.trust import safe_loading
 
 
 def parse_args() -> argparse.Namespace:
@@ -48,28 +49,28 @@ def main() -> None:
     """Test."""
     args = parse_args()
     cfg = cli.load_config(args.config, args.cfg_options, args.work_dir)
-    trust_no_code(unsafe=args.unsafe_load)
-    if launch.is_exported(args.checkpoint):
-        launch.set_exported(cfg, args.checkpoint, args.fast, args.amp)
-    else:
-        launch.check_checkpoint(args.checkpoint, args.unsafe_load)
-        cfg.load_from = args.checkpoint
-    if args.show or args.show_dir:
-        launch.draw_predictions(cfg, args.show, args.show_dir, args.wait_time)
-    if args.tta:
-        launch.set_tta(cfg)
-    launch.check_data(cfg, 'test')
-    report = plan_report(cfg, args.checkpoint, args.report, args.out, args.compare)
-    maps = report.predictions if report else args.out
-    if maps:
-        write_label_maps(cfg, maps)
-    launch.set_fast_test(cfg, args.fast, args.amp)
-    launch.set_devices(cfg, args.launcher, args.local_rank)
-    runner = launch.build_runner(cfg)
-    runner.register_hook(RunSummaryHook(args.checkpoint))
-    runner.test()
-    if report and is_main_process():
-        print(f'Report: {report.write()}')
+    with safe_loading(args.unsafe_load):
+        if cli.is_exported(args.checkpoint):
+            cli.set_exported(cfg, args.checkpoint, args.fast, args.amp)
+        else:
+            cli.check_checkpoint(args.checkpoint, args.unsafe_load)
+            cfg.load_from = args.checkpoint
+        if args.show or args.show_dir:
+            cli.set_visualization(cfg, args.show, args.show_dir, args.wait_time)
+        if args.tta:
+            cli.set_tta(cfg)
+        cli.check_data(cfg, 'test')
+        report = plan_report(cfg, args.checkpoint, args.report, args.out, args.compare)
+        maps = report.predictions if report else args.out
+        if maps:
+            write_label_maps(cfg, maps)
+        cli.set_fast_test(cfg, args.fast, args.amp)
+        cli.set_devices(cfg, args.launcher, args.local_rank)
+        runner = cli.build_runner(cfg)
+        runner.register_hook(RunSummaryHook(args.checkpoint))
+        runner.test()
+        if report and is_main_process():
+            print(f'Report: {report.write()}')
 
 
 if __name__ == '__main__':

@@ -11,8 +11,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmseg_pan.engine import RunSummaryHook, cli, launch
-from mmseg_pan.weights.trust import trust_no_code
+from mmseg_pan import cli
+from mmseg_pan.engine import RunSummaryHook, resume
+from mmseg_pan.weights.trust import safe_loading
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,22 +44,22 @@ def main() -> None:
     args = parse_args()
     cfg = cli.load_config(args.config, args.cfg_options, args.work_dir)
     if args.amp:
-        launch.set_amp(cfg)
+        cli.set_amp(cfg)
     if args.auto_scale_lr:
-        launch.set_auto_scale_lr(cfg)
+        cli.set_auto_scale_lr(cfg)
     if args.no_validate:
-        launch.drop_validation(cfg)
-    trust_no_code(unsafe=args.unsafe_load)
-    origin = launch.set_resume(cfg, args.resume, args.unsafe_load)
-    if cfg.load_from and not cfg.resume:
-        launch.check_checkpoint(cfg.load_from, args.unsafe_load)
-        origin = f'Starts from iteration 0 with the weights {cfg.load_from}.'
-    launch.check_data(cfg, 'train', 'val')
-    launch.check_pretrained(cfg)
-    launch.set_devices(cfg, args.launcher, args.local_rank)
-    runner = launch.build_runner(cfg)
-    runner.register_hook(RunSummaryHook(origin))
-    runner.train()
+        cli.drop_validation(cfg)
+    with safe_loading(args.unsafe_load):
+        origin = resume.set_resume(cfg, args.resume, args.unsafe_load)
+        if cfg.load_from and not cfg.resume:
+            cli.check_checkpoint(cfg.load_from, args.unsafe_load)
+            origin = f'Starts from iteration 0 with the weights {cfg.load_from}.'
+        cli.check_data(cfg, 'train', 'val')
+        cli.check_pretrained(cfg)
+        cli.set_devices(cfg, args.launcher, args.local_rank)
+        runner = cli.build_runner(cfg)
+        runner.register_hook(RunSummaryHook(origin))
+        runner.train()
 
 
 if __name__ == '__main__':

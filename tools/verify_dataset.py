@@ -11,17 +11,16 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmseg_pan.datasets.parallel import process_count
-from mmseg_pan.datasets.verification import verify
-from mmseg_pan.datasets.verification_report import (
+from mmseg_pan.cli import run_tool, whole_number
+from mmseg_pan.files import disk_errors_explained
+from mmseg_pan.verification.findings import (
     fault_table,
     frequency_table,
     summary,
     write_json,
     write_plot,
 )
-from mmseg_pan.engine.cli import run_tool
-from mmseg_pan.files import disk_errors_explained
+from mmseg_pan.verification.verify import verify
 
 
 def main() -> int:
@@ -35,7 +34,9 @@ def main() -> int:
     parser.add_argument(
         '--plot', type=Path, metavar='FILE', help='draw the class frequencies there (png, pdf, svg)'
     )
-    parser.add_argument('--nproc', type=process_count, help='worker processes (default: all cores)')
+    parser.add_argument(
+        '--nproc', type=whole_number(1), help='worker processes (default: all cores)'
+    )
     args = parser.parse_args()
     result = verify(args.target, args.nproc)
     print(frequency_table(result))

@@ -12,9 +12,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmseg_pan.engine import cli
+from mmseg_pan import cli
 from mmseg_pan.errors import UserError
-from mmseg_pan.evaluation.voc_server import write_archive
+from mmseg_pan.voc.server import write_archive
 
 
 def main() -> None:

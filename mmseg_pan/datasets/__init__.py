@@ -1,6 +1,6 @@
 """Data sets and their transforms."""
 
-from .checked import CheckedSegDataset
+from .checked import CheckedSegDataset, VOCAugDataset
 from .toy import ToyShapesDataset
 from .transforms import (
     FastPackSegInputs,
@@ -8,7 +8,6 @@ from .transforms import (
     FastRandomCrop,
     FastRandomFlip,
 )
-from .voc import VOCAugDataset
 
 __all__ = [
     'CheckedSegDataset',

@@ -3,7 +3,7 @@
 import os.path as osp
 from typing import Any
 
-from mmseg.datasets import BaseSegDataset
+from mmseg.datasets import BaseSegDataset, PascalVOCDataset
 from mmseg.registry import DATASETS
 
 from mmseg_pan.errors import UserError
@@ -100,3 +100,18 @@ class CheckedSegDataset(BaseSegDataset):
                 f'{fault.path}: {fault.kind}, {fault.detail}{expected}; mend or remove it, and '
                 'find all others with "python tools/verify_dataset.py CONFIG".'
             )
+
+
+@DATASETS.register_module()
+class VOCAugDataset(CheckedSegDataset):
+    """VOC 2012 + SBD: 21 classes, 255 for the border and unlabelled pixels.
+
+    MMSeg already registers ``PascalVOCDataset``; classes and palette are its own. What
+    it is, and where it comes from, stands in ``docs/data.md``.
+    """
+
+    METAINFO = PascalVOCDataset.METAINFO
+    HINT = (
+        'set the environment variable VOC_ROOT to the folder VOCdevkit/VOC2012, or make '
+        'it with "python tools/dataset_converters/voc_aug.py DEVKIT AUG"'
+    )

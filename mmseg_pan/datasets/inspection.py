@@ -9,7 +9,7 @@ import numpy as np
 from mmseg.datasets import BaseSegDataset
 from PIL import Image
 
-from .mask_files import count_ids, illegal_ids
+from .masks import count_ids, illegal_ids
 
 _ORIENTATION = 0x0112  # EXIF tag; 1 is upright, 5 to 8 swap width and height
 
@@ -125,7 +125,7 @@ def inspect_pair(
 
 def _inspect_image(path: str, decode: bool, result: Inspection) -> tuple[int, int] | None:
     """The size as OpenCV loads it, which turns images by their EXIF orientation."""
-    data = _read(path, result)
+    data = _read_bytes(path, result)
     if data is None:
         return None
     image = _open(path, data, decode, result)
@@ -139,7 +139,7 @@ def _inspect_image(path: str, decode: bool, result: Inspection) -> tuple[int, in
 
 
 def _inspect_mask(path: str, rules: MaskRules, result: Inspection) -> tuple[int, int] | None:
-    data = _read(path, result)
+    data = _read_bytes(path, result)
     image = data and _open(path, data, True, result)
     if not image:
         return None
@@ -167,7 +167,7 @@ def _inspect_mask(path: str, rules: MaskRules, result: Inspection) -> tuple[int,
     return image.size
 
 
-def _read(path: str, result: Inspection) -> bytes | None:
+def _read_bytes(path: str, result: Inspection) -> bytes | None:
     try:
         data = Path(path).read_bytes()
     except (FileNotFoundError, NotADirectoryError):

@@ -19,9 +19,8 @@ from PIL import Image
 
 from mmseg_pan.errors import UserError
 
-from .checked import CheckedSegDataset
-from .mask_files import encode_mask
-from .voc import VOCAugDataset
+from .checked import CheckedSegDataset, VOCAugDataset
+from .masks import encode_mask
 
 IGNORE = 255
 RECIPE = 'toy_shapes.json'  # written last: says that the set is whole, and which it is

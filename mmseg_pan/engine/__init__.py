@@ -1,6 +1,6 @@
-"""What drives a run: launching, hooks, loop and data stream, the summary at the start."""
+"""What drives a training: loop, stream, checkpoints, signals, memory format, summary."""
 
-from .acceleration import BFloat16OptimWrapper, ChannelsLastHook, CompileHook
+from .acceleration import BFloat16OptimWrapper, ChannelsLastHook
 from .loop import ResumableTrainLoop
 from .safe_checkpoint import SafeCheckpointHook
 from .stop_signal import StopSignalHook
@@ -11,7 +11,6 @@ from .verified_checkpoint import VerifiedCheckpointHook
 __all__ = [
     'BFloat16OptimWrapper',
     'ChannelsLastHook',
-    'CompileHook',
     'ResumableTrainLoop',
     'RunSummaryHook',
     'SafeCheckpointHook',

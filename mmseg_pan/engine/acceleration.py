@@ -1,4 +1,4 @@
-"""Options that make a training step cheaper: memory format, bfloat16, compilation."""
+"""Options that make a training step cheaper: memory format and bfloat16."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,32 +28,6 @@ class ChannelsLastHook(Hook):
     def before_test(self, runner: Runner) -> None:
         """Change the model before the first image."""
         use_channels_last(segmentor(runner))
-
-
-@HOOKS.register_module()
-class CompileHook(Hook):
-    """Compile backbone, neck and decode head for training, each as one graph.
-
-    The rest of a step (preprocessing, the loss, the optimizer) stays as it is. A graph
-    break is an error. The first steps take minutes, and other sizes of images are
-    compiled again.
-
-    Args:
-        backend: As for ``torch.compile``.
-    """
-
-    def __init__(self, backend: str = 'inductor'):
-        self.backend = backend
-
-    def before_train(self, runner: Runner) -> None:
-        """Compile at the first step."""
-        model = segmentor(runner)
-        for name in ('backbone', 'neck'):
-            if getattr(model, name, None) is not None:
-                getattr(model, name).compile(fullgraph=True, backend=self.backend)
-        # The head's loss calls forward and not the module, so that compile() has no effect.
-        head = model.decode_head
-        head.forward = torch.compile(head.forward, fullgraph=True, backend=self.backend)
 
 
 @OPTIM_WRAPPERS.register_module()

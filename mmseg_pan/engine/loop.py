@@ -105,7 +105,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         found = (
             f'The loss is not finite at iteration {self._iter + 1} '
             f'(learning rate {self.runner.optim_wrapper.get_lr()["lr"][0]:g}; '
-            f'{describe(outputs)}; images {", ".join(image_paths(data_batch))})'
+            f'{describe_losses(outputs)}; images {", ".join(image_paths(data_batch))})'
         )
         if count > self.max_nonfinite_steps:
             raise UserError(
@@ -164,7 +164,7 @@ def streamed(dataloader: dict) -> dict:
     )
 
 
-def describe(losses: dict) -> str:
+def describe_losses(losses: dict) -> str:
     """Write logged values as 'loss nan, decode.loss_ce nan'."""
     return ', '.join(f'{k} {float(v):.4g}' for k, v in losses.items() if 'loss' in k)
 

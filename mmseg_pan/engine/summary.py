@@ -1,12 +1,12 @@
 """What a person wants to know before a run starts."""
 
-import torch
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from mmseg_pan.evaluation.complexity import count_cost
+from mmseg_pan.benchmarks.complexity import count_cost
+from mmseg_pan.devices import device_name
 
 
 @HOOKS.register_module()
@@ -82,10 +82,3 @@ class RunSummaryHook(Hook):
             width = max(map(len, rows))
             lines = [f'  {key:<{width}}  {value}' for key, value in rows.items()]
             print('\n'.join(['', title, *lines, '']), flush=True)
-
-
-def device_name() -> str:
-    """Name the device that this process uses."""
-    if torch.cuda.is_available():
-        return torch.cuda.get_device_name()
-    return f'CPU, {torch.get_num_threads()} threads'

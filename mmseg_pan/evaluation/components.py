@@ -47,7 +47,7 @@ def components(truth: np.ndarray, prediction: np.ndarray, ignore_index: int = 25
     return np.array(found, np.int64).reshape(-1, 3)
 
 
-def by_size(
+def recall_by_size(
     table: np.ndarray, images: int, other: np.ndarray | None = None, draws: int = 2000
 ) -> list[SizeBin]:
     """Mean recall of components by their size, with intervals from a bootstrap over images.

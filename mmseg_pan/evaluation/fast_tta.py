@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from .label_maps import first_largest, original_view
+from .label_maps import argmax_over_classes, original_view
 
 
 @MODELS.register_module()
@@ -41,7 +41,7 @@ class FastTTAModel(BaseTTAModel):
                 threshold = self.module.decode_head.threshold
                 labels = (probabilities > threshold).to(probabilities)
             else:
-                labels = first_largest(probabilities)
+                labels = argmax_over_classes(probabilities)
             sample.set_data({'pred_sem_seg': PixelData(data=labels)})
         return samples
 

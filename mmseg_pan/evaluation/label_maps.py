@@ -33,7 +33,7 @@ def postprocess_labels(
             score = _resize(model, logits, size)[0].sigmoid()
             labels = (score > model.decode_head.threshold).to(score)
         else:
-            labels = first_largest(_resize(model, logits, size)[0])
+            labels = argmax_over_classes(_resize(model, logits, size)[0])
         sample.set_data({'pred_sem_seg': PixelData(data=labels)})
     return data_samples
 
@@ -56,7 +56,7 @@ def original_view(logits: Tensor, meta: dict) -> Tensor:
     return logits
 
 
-def first_largest(x: Tensor) -> Tensor:
+def argmax_over_classes(x: Tensor) -> Tensor:
     """Return ``x.argmax(dim=0, keepdim=True)`` for a map of shape (C, H, W).
 
     torch documents the first of equal values for both functions. On a CPU (torch 2.13,

@@ -1,6 +1,15 @@
-"""Backbone weights from elsewhere."""
+"""What is loaded and whether it is trusted; published files; backbones from elsewhere."""
 
 from .convert import convert_file, convert_state
-from .files import read_weights, write_weights
+from .exported import ExportedSegmentor
+from .loading import load_segmentor
+from .tensors import read_weights, write_weights
 
-__all__ = ['convert_file', 'convert_state', 'read_weights', 'write_weights']
+__all__ = [
+    'ExportedSegmentor',
+    'convert_file',
+    'convert_state',
+    'load_segmentor',
+    'read_weights',
+    'write_weights',
+]

@@ -10,14 +10,18 @@ from typing import NamedTuple
 import torch
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
-from mmengine.runner.checkpoint import load_from_local
 from torch import Tensor
 
 from mmseg_pan.errors import UserError
 from mmseg_pan.files import write_whole
 
-from .files import in_float32, named_tensors, read_weights
+from .tensors import in_float32, named_tensors, read_weights
 from .trust import check_readable
+
+#: PAN on MobileNetV2 with VOC's classes, as :func:`publish` writes
+#: it: config, classes, metrics and provenance are inside. What it is trained on and how good
+#: it is stands in the model card, configs/pan/README.md.
+SHIPPED = Path(__file__).with_name('pan_mobilenet-v2_voc-102eb253.safetensors')
 
 
 class Checkpoint(NamedTuple):
@@ -199,14 +203,10 @@ def _value(node: ast.expr):
     return ast.literal_eval(node)
 
 
-@CheckpointLoader.register_scheme(prefixes='', force=True)
-def load_local_file(filename: str, map_location=None):
-    """Let mmengine's loader read .safetensors files too, in float32.
-
-    Registered in the place of mmengine's loader of local files, which it calls for all others.
-    """
-    if not str(filename).endswith('.safetensors'):
-        return load_from_local(filename, map_location)
+# mmengine matches prefixes as regular expressions, and tries the empty one, for local files, last.
+@CheckpointLoader.register_scheme(prefixes=r'(?!\w+://).*\.safetensors$')
+def load_from_safetensors(filename: str, map_location=None) -> dict:
+    """Let mmengine's loader read local .safetensors files, in float32."""
     state = in_float32(read_weights(filename))  # tells of damage in a sentence
     about = read_metadata(filename)
     dataset = dict(classes=about.get('classes'), palette=about.get('palette'))

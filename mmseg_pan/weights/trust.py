@@ -4,6 +4,8 @@ import os
 import pickle
 import re
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -39,8 +41,9 @@ def safe_objects() -> list[tuple]:
     return [*objects, (_history_method, 'builtins.getattr')]
 
 
-def trust_no_code(unsafe: bool = False) -> None:
-    """Keep every ``torch.load`` of this process from running code of a file.
+@contextmanager
+def safe_loading(unsafe: bool = False) -> Iterator[None]:
+    """Keep every ``torch.load`` of the body from running code of a file.
 
     OpenMMLab's and OneDL's loaders, and torch's for downloads, differ in what they allow;
     torch's environment variables hold for all of them.
@@ -49,9 +52,16 @@ def trust_no_code(unsafe: bool = False) -> None:
         unsafe: The opposite: let files run their code, where somebody asked for it.
     """
     force, never = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
-    os.environ.pop(never if not unsafe else force, None)
+    before = {name: os.environ.pop(name, None) for name in (force, never)}
     os.environ[never if unsafe else force] = '1'
-    torch.serialization.add_safe_globals(safe_objects())
+    try:
+        with torch.serialization.safe_globals(safe_objects()):
+            yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 def find_damage(path: str | Path) -> str | None:
@@ -110,9 +120,9 @@ def check_trusted(path: str | Path, unsafe: bool = False) -> None:
     """
     if unsafe:
         return
-    torch.serialization.add_safe_globals(safe_objects())
     try:
-        torch.load(path, map_location='meta', weights_only=True)
+        with torch.serialization.safe_globals(safe_objects()):
+            torch.load(path, map_location='meta', weights_only=True)
     except pickle.UnpicklingError as error:
         wanted = re.findall(r'GLOBAL (\S+)', str(error)) or str(error).splitlines()[:1]
         raise UserError(

@@ -7,9 +7,9 @@ import torch
 from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS
 
-from conftest import ROOT
-from mmseg_pan.evaluation.complexity import count_cost
-from training import train_a_step
+from mmseg_pan.benchmarks.complexity import count_cost
+from tests.paths import ROOT
+from tests.training import train_a_step
 
 CONFIGS = sorted((ROOT / 'configs' / 'pan').rglob('*.py'))
 NAMES = {p.name: p for p in CONFIGS}

@@ -7,10 +7,10 @@ import torch
 from mmengine.config import Config
 from mmseg.structures import SegDataSample
 
-from conftest import ROOT
-from mixing import MIX, load_mix
 from mmseg_pan import UserError
-from training import train_a_step
+from tests.mixing import MIX, load_mix
+from tests.paths import ROOT
+from tests.training import train_a_step
 
 # Backbone, neck, decode head and auxiliary head of every config.
 PARTS = {

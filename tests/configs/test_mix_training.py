@@ -1,6 +1,6 @@
 """Every config of configs/mix trained for a moment on the toy shapes.
 
-    PYTHONPATH=tests python -m pytest -m slow -s tests/configs/test_mix_training.py | grep '^|'
+    python -m pytest -m slow -s tests/configs/test_mix_training.py | grep '^|'
 
 prints the table of docs/backbones.md.
 """
@@ -10,10 +10,10 @@ import statistics
 import pytest
 from mmengine.config import Config
 
-from conftest import ROOT
-from mixing import MIX, load_mix
+from mmseg_pan import cli
 from mmseg_pan.datasets.toy import ToyShapesDataset, make_toy_shapes
-from mmseg_pan.engine import launch
+from tests.mixing import MIX, load_mix
+from tests.paths import ROOT
 
 ITERATIONS, BATCH, SIDE = 30, 4, 64
 WINDOW = 8
@@ -60,7 +60,7 @@ def toy_version(cfg: Config, data_root, work_dir) -> Config:
 @pytest.mark.slow
 @pytest.mark.parametrize('name', MIX)
 def test_loss_falls(name, shapes, tmp_path):
-    runner = launch.build_runner(toy_version(load_mix(name), shapes, tmp_path))
+    runner = cli.build_runner(toy_version(load_mix(name), shapes, tmp_path))
     runner.train()
     losses, _ = runner.message_hub.get_scalar('train/loss').data
     assert len(losses) == ITERATIONS

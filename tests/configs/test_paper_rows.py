@@ -5,7 +5,7 @@ import re
 import pytest
 from mmengine.config import Config
 
-from conftest import ROOT
+from tests.paths import ROOT
 
 PAN = ROOT / 'configs/pan'
 CARD = (PAN / 'README.md').read_text()

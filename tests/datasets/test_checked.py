@@ -10,11 +10,11 @@ from mmseg.registry import DATASETS
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from mini_voc import TRAIN, MiniVOC, mask_of
+from mmseg_pan.cli import sentence
 from mmseg_pan.datasets import CheckedSegDataset, VOCAugDataset
-from mmseg_pan.datasets.mask_files import encode_mask
-from mmseg_pan.engine.cli import sentence
+from mmseg_pan.datasets.masks import encode_mask
 from mmseg_pan.errors import UserError
+from tests.mini_voc import TRAIN, MiniVOC, mask_of
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
 PIPELINE = [

@@ -8,18 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mini_voc import write_lists
 from mmseg_pan.datasets.inspection import SEVERITY
-from mmseg_pan.datasets.mask_files import encode_mask
-from mmseg_pan.datasets.verification import Verification, verify
-from mmseg_pan.datasets.verification_report import (
+from mmseg_pan.datasets.masks import encode_mask
+from mmseg_pan.errors import UserError
+from mmseg_pan.verification.findings import (
     fault_table,
     frequency_table,
     summary,
     write_json,
     write_plot,
 )
-from mmseg_pan.errors import UserError
+from mmseg_pan.verification.verify import Verification, verify
+from tests.mini_voc import write_lists
 
 LISTS = 'ImageSets/Segmentation'
 

@@ -20,18 +20,20 @@ import torch
 from mmengine.registry import init_default_scope
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 
-from mmseg_pan.engine import cli
-from mmseg_pan.engine.summary import device_name
-from mmseg_pan.evaluation import timing
-from mmseg_pan.evaluation.contenders import device, from_config
+from mmseg_pan import cli
+from mmseg_pan.benchmarks import timing
+from mmseg_pan.benchmarks.contenders import from_config
+from mmseg_pan.devices import default_device, device_name
 
 
 def step(args: argparse.Namespace, *options: str):
     """Build a network of its own with some options, and return its training step."""
     contender = from_config('', cli.load_config(args.config).model)
     contender.prepare('channels-last' in options, train=True)
-    images = torch.randn(args.batch, 3, args.side, args.side, device=device())
-    labels = torch.randint(contender.classes, (args.batch, args.side, args.side), device=device())
+    images = torch.randn(args.batch, 3, args.side, args.side, device=default_device())
+    labels = torch.randint(
+        contender.classes, (args.batch, args.side, args.side), device=default_device()
+    )
     if 'channels-last' in options:
         images = images.contiguous(memory_format=torch.channels_last)
     if 'stock' in options:

@@ -1,6 +1,6 @@
 """Kill a small training run again and again, and see whether anything is lost.
 
-    PYTHONPATH=.:tests python -m engine.fault_campaign --kills 200 --log docs/fault_campaign.csv
+    python -m tests.engine.fault_campaign --kills 200 --log docs/fault_campaign.csv
 
 Every run is killed with SIGKILL at random moments (while it starts, loads data, takes a step,
 saves or validates), started again with --resume auto, and so on until it is through. At some
@@ -26,10 +26,10 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 
-from engine.runs import differences, small_cfg, train, trained_state
 from mmseg_pan.datasets.toy import make_toy_shapes
-from mmseg_pan.engine import launch
+from mmseg_pan.engine import resume
 from mmseg_pan.weights.trust import find_damage
+from tests.engine.runs import differences, small_cfg, train, trained_state
 
 PHASES = ('start', 'load', 'step', 'save', 'validate')
 ITERATIONS, INTERVAL = 10, 2
@@ -190,7 +190,7 @@ def campaign(kills: int, folder: Path, seed: int = 0) -> tuple[list[dict], list[
 
 def newest_whole(folder: Path) -> int:
     """Return the iteration of the newest checkpoint that is whole; 0 without one."""
-    for path in launch.checkpoints(folder):
+    for path in resume.checkpoints(folder):
         if find_damage(path) is None:
             return int(path.stem.removeprefix('iter_'))
     return 0

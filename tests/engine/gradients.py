@@ -13,7 +13,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 import mmseg_pan  # noqa: F401
-from conftest import ROOT
+from tests.paths import ROOT
 
 
 def gradient(model, images, labels):

@@ -10,8 +10,9 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from torch import Tensor
 
-from conftest import ROOT
-from mmseg_pan.engine import StopSignalHook, launch
+from mmseg_pan import cli
+from mmseg_pan.engine import StopSignalHook
+from tests.paths import ROOT
 
 BATCH = 2
 
@@ -94,14 +95,14 @@ def train(cfg: Config, resume: str | None = None, stop_after: int | None = None,
         generator(random.SystemRandom().getrandbits(30))  # nothing may hang on the process
     cfg = cfg.copy()
     cfg.experiment_name = f'run{random.SystemRandom().getrandbits(60)}'
-    launch.set_resume(cfg, resume)
+    resume.set_resume(cfg, resume)
     # mmengine formats the config with yapf again and again: half of such a short run.
     with mock.patch.object(Config, 'pretty_text', 'left out'):
         return _train(cfg, stop_after, hooks)
 
 
 def _train(cfg: Config, stop_after: int | None, hooks):
-    runner = launch.build_runner(cfg)
+    runner = cli.build_runner(cfg)
     for hook in hooks:
         runner.register_hook(hook)
     if stop_after is not None:

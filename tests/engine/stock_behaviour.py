@@ -1,6 +1,6 @@
 """What mmengine does by itself, measured on the installed stack.
 
-    PYTHONPATH=.:tests python -m engine.stock_behaviour
+    python -m tests.engine.stock_behaviour
 
 Its own loop, hooks and loader train the same small runs as our tests; docs/training.md has
 the answers beside ours.
@@ -22,9 +22,10 @@ from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, find_latest_checkpoint
 from PIL import Image
 
-import engine.test_resume as counting
-from engine.faults import Attack
-from engine.runs import (
+import tests.engine.test_resume as counting
+from mmseg_pan.datasets.toy import make_toy_shapes
+from tests.engine.faults import Attack
+from tests.engine.runs import (
     InterruptHook,
     InterruptionError,
     differences,
@@ -32,9 +33,8 @@ from engine.runs import (
     small_cfg,
     trained_state,
 )
-from engine.test_loop import SpoiltLoss
-from engine.test_stop_signal import Send
-from mmseg_pan.datasets.toy import make_toy_shapes
+from tests.engine.test_loop import SpoiltLoss
+from tests.engine.test_stop_signal import Send
 
 
 class Bench:

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from engine.runs import differences, small_cfg, train, trained_state
+from tests.engine.runs import differences, small_cfg, train, trained_state
 
 CHANNELS_LAST = [dict(type='ChannelsLastHook')]
 BFLOAT16 = dict(type='BFloat16OptimWrapper')

@@ -10,8 +10,8 @@ import sys
 import pytest
 import torch
 
-from conftest import ROOT
-from engine.runs import differences, small_cfg, trained_state
+from tests.engine.runs import differences, small_cfg, trained_state
+from tests.paths import ROOT
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason='two gloo processes on CPUs')
 LIMIT_S = 60  # a lost process must be noticed within a minute
@@ -28,7 +28,7 @@ def environment(**more):
         **os.environ,
         'PORT': free_port(),
         'PYTHON': sys.executable,
-        'PYTHONPATH': f'{ROOT}{os.pathsep}{ROOT / "tests"}',
+        'PYTHONPATH': str(ROOT),
         'PYTHONWARNINGS': 'ignore',
         'OMP_NUM_THREADS': '1',
         **more,
@@ -38,7 +38,7 @@ def environment(**more):
 def train_on_two(work_dir, toy_root, *args, fault=None, restarts=0):
     """Train six iterations by tools/dist_train.sh, with a checkpoint at every second one."""
     cfg = small_cfg(work_dir, toy_root, workers=1, ema=True)
-    cfg.custom_imports.imports.append('engine.faults')
+    cfg.custom_imports.imports.append('tests.engine.faults')
     if fault:
         cfg.custom_hooks.append(dict(type='SignalOneProcess', **fault))
     work_dir.mkdir(exist_ok=True)

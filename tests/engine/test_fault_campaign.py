@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.fault_campaign import PHASES, campaign
+from tests.engine.fault_campaign import PHASES, campaign
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """Five losses of every recipe, so that a change which should not change numbers proves it.
 
-PYTHONPATH=tests python -m engine.test_golden      writes them anew, after a change that should
+python -m tests.engine.test_golden      writes them anew, after a change that should
 """
 
 import json
@@ -11,9 +11,9 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from conftest import ROOT
-from engine.runs import small_cfg, train
 from mmseg_pan.datasets.toy import make_toy_shapes
+from tests.engine.runs import small_cfg, train
+from tests.paths import ROOT
 
 FILE = Path(__file__).with_name('golden_losses.json')
 RECIPES = {

@@ -7,8 +7,8 @@ import torch
 from mmengine.hooks import Hook
 from mmseg.registry import MODELS
 
-from engine.runs import differences, small_cfg, tensors, train
 from mmseg_pan import UserError
+from tests.engine.runs import differences, small_cfg, tensors, train
 
 
 @MODELS.register_module()

@@ -12,8 +12,8 @@ import torch
 from mmengine.config import Config
 from mmseg.registry import TRANSFORMS
 
-from conftest import ROOT
-from engine.runs import BATCH, differences, small_cfg, train, trained_state
+from tests.engine.runs import BATCH, differences, small_cfg, train, trained_state
+from tests.paths import ROOT
 
 LOADED = multiprocessing.Value('i', 0)
 

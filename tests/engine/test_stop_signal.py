@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import pytest
 from mmengine.hooks import Hook
 
-from engine.runs import differences, in_a_fork, small_cfg, train, trained_state
 from mmseg_pan.engine import StopSignalHook, stop_signal
+from tests.engine.runs import differences, in_a_fork, small_cfg, train, trained_state
 
 RUNNER = SimpleNamespace(train_dataloader=SimpleNamespace(worker_init_fn=None))
 OPTIONS = dict(ema=True, val_interval=3)

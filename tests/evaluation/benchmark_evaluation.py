@@ -22,8 +22,8 @@ from mmengine.runner import Runner
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mmseg_pan.engine import cli, launch
-from mmseg_pan.weights.trust import trust_no_code
+from mmseg_pan import cli
+from mmseg_pan.weights.trust import safe_loading
 
 #: Flags of tools/test.py; None: MMSegmentation's own loop.
 CONTENDERS = {
@@ -52,14 +52,14 @@ def build(args: argparse.Namespace, name: str, work_dir: str) -> Runner:
     if args.tta:
         if CONTENDERS[name] is None:
             cfg.tta_model = dict(type='SegTTAModel')
-        launch.set_tta(cfg)
+        cli.set_tta(cfg)
     if CONTENDERS[name] is None and cfg.test_evaluator.type == 'SelectedIoUMetric':
         cfg.test_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])  # ours counts faster
     if name == 'exported':
-        launch.set_exported(cfg, args.exported)
+        cli.set_exported(cfg, args.exported)
     if CONTENDERS[name] is not None:
-        launch.set_fast_test(cfg, **CONTENDERS[name])
-    runner = launch.build_runner(cfg)
+        cli.set_fast_test(cfg, **CONTENDERS[name])
+    runner = cli.build_runner(cfg)
     runner.test()  # loads the checkpoint and writes the config: once, and not measured
     return runner
 
@@ -89,32 +89,32 @@ def main() -> None:
     parser.add_argument('--cfg-options', nargs='+', action=cli.ConfigOptions)
     args = parser.parse_args()
     args.only = args.only or [n for n in CONTENDERS if n != 'exported' or args.exported]
-    trust_no_code(unsafe=False)
-    results = {name: [] for name in args.only}
-    with tempfile.TemporaryDirectory() as work_dir:
-        with contextlib.redirect_stdout(io.StringIO()):
-            runners = {name: build(args, name, work_dir) for name in args.only}
-        for _ in range(args.rounds):
-            for name, runner in runners.items():
-                with contextlib.redirect_stdout(io.StringIO()):
-                    result = run(runner)
-                results[name].append(result)
-    images = len(next(iter(runners.values())).test_dataloader.dataset)
-    print(
-        f'{images} images, {args.rounds} rounds, {args.workers} workers, '
-        f'{torch.get_num_threads()} threads, torch {torch.__version__}'
-    )
-    first = results[args.only[0]]
-    print(f'{"":13} images/s (range)        ratio (range)        process time  mIoU')
-    for name, rows in results.items():
-        rates = sorted(images / wall for wall, _, _ in rows)
-        ratios = sorted(a[0] / b[0] for a, b in zip(first, rows, strict=True))
-        process = statistics.median(a[1] / b[1] for a, b in zip(first, rows, strict=True))
+    with safe_loading():
+        results = {name: [] for name in args.only}
+        with tempfile.TemporaryDirectory() as work_dir:
+            with contextlib.redirect_stdout(io.StringIO()):
+                runners = {name: build(args, name, work_dir) for name in args.only}
+            for _ in range(args.rounds):
+                for name, runner in runners.items():
+                    with contextlib.redirect_stdout(io.StringIO()):
+                        result = run(runner)
+                    results[name].append(result)
+        images = len(next(iter(runners.values())).test_dataloader.dataset)
         print(
-            f'{name:13} {statistics.median(rates):6.2f} ({rates[0]:.2f}-{rates[-1]:.2f})    '
-            f'{statistics.median(ratios):5.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})    '
-            f'1/{process:.2f}    {rows[-1][2]["mIoU"]}'
+            f'{images} images, {args.rounds} rounds, {args.workers} workers, '
+            f'{torch.get_num_threads()} threads, torch {torch.__version__}'
         )
+        first = results[args.only[0]]
+        print(f'{"":13} images/s (range)        ratio (range)        process time  mIoU')
+        for name, rows in results.items():
+            rates = sorted(images / wall for wall, _, _ in rows)
+            ratios = sorted(a[0] / b[0] for a, b in zip(first, rows, strict=True))
+            process = statistics.median(a[1] / b[1] for a, b in zip(first, rows, strict=True))
+            print(
+                f'{name:13} {statistics.median(rates):6.2f} ({rates[0]:.2f}-{rates[-1]:.2f})    '
+                f'{statistics.median(ratios):5.2f} ({ratios[0]:.2f}-{ratios[-1]:.2f})    '
+                f'1/{process:.2f}    {rows[-1][2]["mIoU"]}'
+            )
 
 
 if __name__ == '__main__':

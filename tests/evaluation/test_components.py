@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from mmseg_pan.evaluation.components import by_size, components, objects
+from mmseg_pan.evaluation.components import components, objects, recall_by_size
 
 T = True
 
@@ -38,7 +38,9 @@ def table(*rows):
 
 
 def test_each_component_counts_once_in_the_mean_of_its_size():
-    found = by_size(table((0, 1, 3, 3), (0, 1, 1, 0), (1, 2, 15, 3), (1, 2, 100, 50)), images=2)
+    found = recall_by_size(
+        table((0, 1, 3, 3), (0, 1, 1, 0), (1, 2, 15, 3), (1, 2, 100, 50)), images=2
+    )
     assert [(b.low, b.high, b.count) for b in found] == [
         (1, 4, 2),
         (4, 16, 1),
@@ -53,7 +55,7 @@ def test_each_component_counts_once_in_the_mean_of_its_size():
 
 def test_nothing_but_background_gives_no_bins():
     background = table((0, 0, 50, 50), (1, 0, 9, 9))
-    assert by_size(objects(background, ['Background', 'cat']), images=2) == []
+    assert recall_by_size(objects(background, ['Background', 'cat']), images=2) == []
     assert len(objects(background, ['sky', 'cat'])) == 2
 
 
@@ -64,7 +66,7 @@ def test_a_difference_is_of_the_same_images():
     first, second = (
         table(*((i, 1, 100, hit + more) for i, hit in enumerate(hits))) for more in (5, 0)
     )
-    (found,) = by_size(first, images, second)
+    (found,) = recall_by_size(first, images, second)
     assert found.gap == pytest.approx((5, 5, 5))
     mean, low, high = found.recall
     assert low < mean < high and high - low > 5
@@ -74,7 +76,7 @@ def test_a_difference_is_of_the_same_images():
 @given(sizes=st.lists(st.integers(1, 10**6), min_size=1, max_size=20), share=st.floats(0, 1))
 def test_every_component_is_in_the_bin_of_its_size(sizes, share):
     rows = table(*((i % 3, 1, size, int(share * size)) for i, size in enumerate(sizes)))
-    found = by_size(rows, images=3, draws=20)
+    found = recall_by_size(rows, images=3, draws=20)
     assert sum(b.count for b in found) == len(sizes)
     assert found[0].count and found[-1].count
     for bin, following in zip(found, found[1:] + [None], strict=True):

@@ -8,13 +8,13 @@ from mmcv.cnn import ConvModule
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.models.utils import resize
 from mmseg.structures import SegDataSample
-from segmentors import build, build_family, norms
 from torch import nn
 
-from mixing import load_mix
 from mmseg_pan import UserError
 from mmseg_pan.evaluation import label_maps, prepare_for_inference
 from mmseg_pan.evaluation.fusion import fuse_conv_bn
+from tests.mixing import load_mix
+from tests.segmentors import build, build_family, norms
 
 FAMILIES = ['pan_r18-d16_voc', 'pan_r50-d16_voc', 'pan_mobilenet-v2-d16_voc', 'fcn_r18-d16_voc']
 TWO_CLASSES = 'pan_r50-d16_two-class_voc.py'

@@ -6,10 +6,10 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from segmentors import build_family, norms
 
-from conftest import ROOT
-from mmseg_pan.engine import cli, launch
+from mmseg_pan import cli
+from tests.paths import ROOT
+from tests.segmentors import build_family, norms
 
 TOY = ROOT / 'configs/pan/pan_r18-d16_toy.py'
 OPTIONS = {
@@ -37,8 +37,8 @@ def toy_runner(toy_checkpoint, toy_root, tmp_path, monkeypatch):
         cfg.log_level = 'ERROR'
         cfg.experiment_name = f'toy_{len(flags)}'
         if flags:
-            launch.set_fast_test(cfg, **flags)
-        return launch.build_runner(cfg)
+            cli.set_fast_test(cfg, **flags)
+        return cli.build_runner(cfg)
 
     return make
 
@@ -95,6 +95,6 @@ def test_default_maps_and_metrics_are_the_same_to_the_last_bit(toy_runner):
 
 def test_logits_stay_where_a_metric_may_read_them():
     cfg = Config(dict(test_evaluator=[dict(type='IoUMetric'), dict(type='MyMetric')]))
-    launch.set_fast_test(cfg)
+    cli.set_fast_test(cfg)
     assert [e.type for e in cfg.test_evaluator] == ['FastIoUMetric', 'MyMetric']
     assert cfg.custom_hooks[-1].labels_only is False

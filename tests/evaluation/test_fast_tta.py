@@ -9,9 +9,9 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 
-from conftest import ROOT
-from mmseg_pan.engine import launch
+from mmseg_pan import cli
 from mmseg_pan.evaluation import FastTTAModel
+from tests.paths import ROOT
 
 TOY = ROOT / 'configs/pan/pan_r18-d16_toy.py'
 
@@ -40,7 +40,7 @@ def toy(toy_root, monkeypatch):
         cfg.model.decode_head.update(head)
         cfg.model.data_preprocessor.size = None
         cfg.model.data_preprocessor.test_cfg = dict(size_divisor=32)  # padding too
-        launch.set_tta(cfg)
+        cli.set_tta(cfg)
         model = MODELS.build(cfg.model).eval()
         torch.nn.init.normal_(model.module.decode_head.conv_seg.weight, 0, 3)
         dataset = DATASETS.build(cfg.test_dataloader.dataset)

@@ -1,6 +1,6 @@
 """PANHead on the backbones of the configs that MMSegmentation ships.
 
-    PYTHONPATH=.:tests python -m models.foreign
+    python -m tests.models.foreign
 
 prints the table of docs/backbones.md. Families that are left out: DDRNet and PIDNet give
 other things in training than in test and belong to their own heads; SAN (CLIP) is no
@@ -14,8 +14,8 @@ import mmseg
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
+from mmseg_pan.benchmarks.complexity import count_cost
 from mmseg_pan.errors import UserError
-from mmseg_pan.evaluation.complexity import count_cost
 from mmseg_pan.models.levels import backbone_levels
 
 SHIPPED = Path(mmseg.__file__).parent / '.mim' / 'configs'

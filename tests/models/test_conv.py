@@ -4,7 +4,7 @@ from mmengine.model import revert_sync_batchnorm
 from torch import nn
 
 from mmseg_pan.models.conv import SafeConvModule, build_conv, values_per_channel
-from models.reference import randomize
+from tests.models.reference import randomize
 
 BN = dict(norm_cfg=dict(type='BN'))
 

@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_pan import UserError
-from models.foreign import FOREIGN, NEEDS_MMPRETRAIN, SHIPPED, with_pan_head
+from tests.models.foreign import FOREIGN, NEEDS_MMPRETRAIN, SHIPPED, with_pan_head
 
 SIDE = 128
 

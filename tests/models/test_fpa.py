@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mmseg_pan.models import FeaturePyramidAttention
-from models.reference import Reference, randomize
+from tests.models.reference import Reference, randomize
 
 VARIANTS = [
     dict(),

@@ -4,8 +4,8 @@ from mmseg.registry import MODELS
 
 from mmseg_pan import UserError
 from mmseg_pan.models import FPAHead
-from models.reference import Reference, randomize
-from models.tester import CHANNELS, HeadTester, feature_maps
+from tests.models.reference import Reference, randomize
+from tests.models.tester import CHANNELS, HeadTester, feature_maps
 
 
 class TestFPAHead(HeadTester):

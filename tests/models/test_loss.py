@@ -10,7 +10,7 @@ from mmseg.structures import SegDataSample
 
 from mmseg_pan.models import FPAHead
 from mmseg_pan.models.loss import applies_to
-from models.tester import samples
+from tests.models.tester import samples
 
 PLAIN = dict(type='CrossEntropyLoss', loss_weight=0.7)
 

@@ -8,9 +8,9 @@ from mmseg.registry import MODELS
 
 from mmseg_pan import UserError
 from mmseg_pan.models import FPANeck, GAUNeck
-from models.reference import Reference, randomize
-from models.test_heads import PAN
-from models.tester import CHANNELS, feature_maps
+from tests.models.reference import Reference, randomize
+from tests.models.test_heads import PAN
+from tests.models.tester import CHANNELS, feature_maps
 
 FPA = dict(type='FPANeck', in_channels=CHANNELS, channels=6)
 GAU = dict(type='GAUNeck', in_channels=CHANNELS, channels=6)

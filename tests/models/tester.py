@@ -12,7 +12,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from models.reference import Reference, randomize
+from tests.models.reference import Reference, randomize
 
 CHANNELS = (8, 10, 12, 16)
 STRIDES = (4, 8, 16, 16)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mini_voc import MiniVOC, make_mini_voc
+from tests.mini_voc import MiniVOC, make_mini_voc
 
 ROOT = Path(__file__).resolve().parents[2]
 TOY = ROOT / 'configs' / 'pan' / 'pan_r18-d16_toy.py'

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from conftest import ROOT
+from tests.paths import ROOT
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_sets_up_once(quickstart, monkeypatch, tmp_path):
     install, demo = call(quickstart, monkeypatch)
     names = ('requirements.txt', 'requirements/deploy.txt', 'requirements/tests.txt')
     assert install.endswith(' '.join(f'-r {tmp_path}/{name}' for name in names))
-    assert demo.endswith('-m mmseg_pan.demo')
+    assert demo.endswith('tools/demo.py')
     assert call(quickstart, monkeypatch) == [demo]
     (tmp_path / 'requirements.txt').write_text('something newer')
     assert len(call(quickstart, monkeypatch)) == 2

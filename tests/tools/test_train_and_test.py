@@ -13,7 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from conftest import ROOT
+from tests.paths import ROOT
 
 TOY = ROOT / 'configs/pan/pan_r18-d16_toy.py'
 SMALL = [

@@ -7,7 +7,7 @@ from mmseg.registry import MODELS
 
 from mmseg_pan import UserError
 from mmseg_pan.weights import convert_file, convert_state, read_weights
-from weights.reference import MobileNetV2, ResNet, image, randomize_norms
+from tests.weights.reference import MobileNetV2, ResNet, image, randomize_norms
 
 REFERENCES = {
     'ResNet 18': lambda: ResNet((2, 2, 2, 2), False),

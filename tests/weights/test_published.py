@@ -13,11 +13,11 @@ from mmseg.apis import inference_model, init_model
 from mmseg.registry import MODELS
 from safetensors import safe_open
 
-from conftest import ROOT
 from mmseg_pan import UserError
 from mmseg_pan.datasets.toy import ToyShapesDataset
-from mmseg_pan.deploy import load_segmentor
+from mmseg_pan.inference import load_segmentor
 from mmseg_pan.weights.published import open_checkpoint, publish, read_values
+from tests.paths import ROOT
 
 TOY = ROOT / 'configs/pan/pan_r18-d16_toy.py'
 IMAGE = np.random.default_rng(0).integers(0, 256, (64, 80, 3), dtype=np.uint8)

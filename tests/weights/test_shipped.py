@@ -9,14 +9,13 @@ import pytest
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
-from conftest import ROOT
-from mmseg_pan.deploy import load_segmentor
-from mmseg_pan.deploy.images import read_image
-from mmseg_pan.deploy.predictor import Predictor
-from mmseg_pan.engine.results import read_results
 from mmseg_pan.evaluation.confusion import confusion_matrix, iou_by_class, truths
-from mmseg_pan.weights.published import for_inference, open_checkpoint
-from mmseg_pan.weights.shipped import SHIPPED
+from mmseg_pan.experiments.results import read_results
+from mmseg_pan.inference import load_segmentor
+from mmseg_pan.inference.images import read_image
+from mmseg_pan.inference.predictor import Predictor
+from mmseg_pan.weights.published import SHIPPED, for_inference, open_checkpoint
+from tests.paths import ROOT
 
 RUN, TEST = read_results(ROOT / 'configs/pan/results/model.jsonl')
 

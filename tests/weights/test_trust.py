@@ -10,21 +10,18 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from conftest import ROOT
-from engine.faults import Attack
 from mmseg_pan import UserError
-from mmseg_pan.weights.trust import check_readable, find_damage, trust_no_code
+from mmseg_pan.weights.trust import check_readable, find_damage, safe_loading
+from tests.engine.faults import Attack
+from tests.paths import ROOT
 
 TOY = ROOT / 'configs/pan/pan_r18-d16_toy.py'
 
 
 @pytest.fixture
-def no_code(monkeypatch):
-    for name in ('TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'):
-        monkeypatch.setenv(name, '0')  # put back afterwards
-    trust_no_code()
-    yield
-    torch.serialization.clear_safe_globals()
+def no_code():
+    with safe_loading():
+        yield
 
 
 def published(path, numpy_1=False):

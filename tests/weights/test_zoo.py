@@ -2,8 +2,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from mmseg_pan import UserError
-from mmseg_pan.engine import launch
+from mmseg_pan import UserError, cli
 from mmseg_pan.weights.zoo import find_download
 
 
@@ -49,6 +48,6 @@ def test_a_file_at_the_place_that_the_error_names_is_found(hub, monkeypatch):
     cfg = pretrained('open-mmlab://resnet101_v1c')
     url, path = find_download('open-mmlab://resnet101_v1c')
     with pytest.raises(UserError, match=rf'no network.*download {url} where .*put it at {path}'):
-        launch.check_pretrained(cfg)
+        cli.check_pretrained(cfg)
     torch.save({'weight': torch.zeros(1)}, path)
-    launch.check_pretrained(cfg)
+    cli.check_pretrained(cfg)

@@ -9,16 +9,17 @@ import json
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
 
 import torch
 from mmengine.registry import init_default_scope
 
-from mmseg_pan.engine import cli
-from mmseg_pan.engine.accuracy_cost import measure
-from mmseg_pan.engine.experiments import read_spec
-from mmseg_pan.engine.summary import device_name
-from mmseg_pan.evaluation.plots import check_picture, draw_accuracy_cost, write_picture
+from mmseg_pan import cli
+from mmseg_pan.devices import device_name
+from mmseg_pan.experiments.accuracy_cost import accuracy_over_cost
+from mmseg_pan.experiments.spec import read_spec
+from mmseg_pan.reports.plots import check_picture, draw_accuracy_cost, write_picture
 
 
 def main() -> None:
@@ -33,7 +34,9 @@ def main() -> None:
     check_picture(args.out)
     init_default_scope('mmseg')
     torch.manual_seed(0)
-    points = measure(read_spec(args.spec), args.mean, tuple(args.shape), args.rounds)
+    points = accuracy_over_cost(
+        read_spec(args.spec, ROOT), args.mean, tuple(args.shape), args.rounds
+    )
     found = dict(
         machine=f'{device_name()}, torch {torch.__version__}',
         shape=list(args.shape),

@@ -11,10 +11,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mmseg_pan.engine.cli import run_tool
+from mmseg_pan.cli import run_tool
 from mmseg_pan.errors import UserError
-from mmseg_pan.evaluation.plots import check_picture, draw_curves, write_picture
-from mmseg_pan.evaluation.training_logs import curve, read_rows
+from mmseg_pan.reports.plots import check_picture, draw_curves, write_picture
+from mmseg_pan.reports.training_logs import curve, read_rows
 
 
 def read_curves(path: Path, keys: list[str]) -> dict[str, tuple[list, list]]:

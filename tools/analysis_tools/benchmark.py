@@ -17,10 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 from mmengine.registry import init_default_scope
 
-from mmseg_pan.engine import cli
-from mmseg_pan.engine.summary import device_name
-from mmseg_pan.evaluation import comparison
-from mmseg_pan.evaluation.contenders import Contender, from_config, from_smp
+from mmseg_pan import cli
+from mmseg_pan.benchmarks import comparison
+from mmseg_pan.benchmarks.contenders import Contender, from_config, from_smp
+from mmseg_pan.devices import device_name
 
 
 def open_contender(name: str) -> Contender:
@@ -52,16 +52,16 @@ def main() -> None:
     torch.manual_seed(0)
     options = [o for o in comparison.OPTIONS if vars(args)[o.replace('-', '_')]]
     models = [partial(open_contender, name) for name in (args.config, *args.vs)]
-    rows, limits = comparison.compare(
+    rows, limits = comparison.compare_contenders(
         models, args.shape, args.batch, args.rounds, args.train, comparison.variants(options)
     )
     what = 'training step' if args.train else 'inference'
     print(
         f'{device_name()}, torch {torch.__version__}, {what}, {args.shape[1]}x{args.shape[0]}, '
         f'batch {args.batch}, median (quartiles) of {args.rounds} interleaved rounds\n'
-        f'In the same run: {comparison.describe(limits)}\n'
+        f'In the same run: {comparison.describe_limits(limits)}\n'
     )
-    print(comparison.table(rows))
+    print(comparison.contender_table(rows))
 
 
 if __name__ == '__main__':

@@ -10,9 +10,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mmseg_pan.datasets.browsing import browse
-from mmseg_pan.engine.cli import ConfigOptions, load_config, run_tool
+from mmseg_pan.cli import ConfigOptions, load_config, run_tool
 from mmseg_pan.files import disk_errors_explained
+from mmseg_pan.verification.browsing import browse
 
 
 def main() -> None:

@@ -13,11 +13,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mmseg.registry import DATASETS
 
-from mmseg_pan.engine import launch
-from mmseg_pan.engine.cli import ConfigOptions, load_config, run_tool
+from mmseg_pan import cli
+from mmseg_pan.cli import ConfigOptions, load_config, run_tool
 from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation.confusion import confusions, mean_iou
-from mmseg_pan.evaluation.plots import check_picture, draw_confusion, write_picture
+from mmseg_pan.reports.plots import check_picture, draw_confusion, write_picture
 
 
 def main() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
             f'The folder {args.predictions} is not there; write label maps into it with '
             f'"tools/test.py {args.config} CHECKPOINT --out {args.predictions}".'
         )
-    launch.check_data(cfg, 'test')
+    cli.check_data(cfg, 'test')
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     if 'seg_map_path' not in dataset.get_data_info(0):
         raise UserError(

@@ -15,8 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mmengine.registry import init_default_scope
 
-from mmseg_pan.engine import cli
-from mmseg_pan.evaluation.complexity import count_cost
+from mmseg_pan import cli
+from mmseg_pan.benchmarks.complexity import count_cost
 
 
 def main() -> None:

@@ -20,9 +20,9 @@ import matplotlib.pyplot as plt
 import torch
 from mmengine.registry import init_default_scope
 
-from mmseg_pan.engine import cli, launch
-from mmseg_pan.engine.summary import device_name
-from mmseg_pan.evaluation import scaling
+from mmseg_pan import cli
+from mmseg_pan.benchmarks import scaling
+from mmseg_pan.devices import device_name
 
 
 def draw(found: dict, file: Path) -> None:
@@ -62,8 +62,8 @@ def main() -> None:
     torch.manual_seed(0)
     configs = {Path(name).stem.split('_')[1]: cli.load_config(name) for name in args.configs}
     first = next(iter(configs.values()))
-    launch.check_data(first, 'train')
-    sizes = scaling.by_size(configs, args.sides, args.rounds)
+    cli.check_data(first, 'train')
+    sizes = scaling.time_by_size(configs, args.sides, args.rounds)
     batches = scaling.by_batch(configs, args.batches, 256, args.rounds)
     found = dict(
         machine=f'{device_name()}, torch {torch.__version__}',

@@ -10,13 +10,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mmseg_pan.datasets.parallel import progress_bar
-from mmseg_pan.deploy import load_segmentor
-from mmseg_pan.deploy.images import read_image
-from mmseg_pan.deploy.inputs import find_sources
-from mmseg_pan.deploy.window_share import window_shares
-from mmseg_pan.engine.cli import run_tool
+from mmseg_pan.cli import run_tool
 from mmseg_pan.evaluation.fast_inference import prepare_for_inference
+from mmseg_pan.inference import load_segmentor
+from mmseg_pan.inference.images import read_image
+from mmseg_pan.inference.sources import find_sources
+from mmseg_pan.inference.window_share import window_shares
+from mmseg_pan.parallel import progress_bar
 
 
 def main() -> None:

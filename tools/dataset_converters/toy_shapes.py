@@ -10,8 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from mmseg_pan import cli
 from mmseg_pan.datasets.toy import make_toy_shapes
-from mmseg_pan.engine import cli
 
 
 def main() -> None:

@@ -11,10 +11,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mmseg_pan.datasets.manifest import VOC_2012_AUG, Manifest
-from mmseg_pan.datasets.parallel import process_count
-from mmseg_pan.datasets.voc_converter import prepare_voc_aug
-from mmseg_pan.engine.cli import run_tool
+from mmseg_pan.cli import run_tool, whole_number
+from mmseg_pan.voc.converter import prepare_voc_aug
+from mmseg_pan.voc.manifest import VOC_2012_AUG, Manifest
 
 
 def main(argv: list[str] | None = None, manifest: Manifest = VOC_2012_AUG) -> None:
@@ -35,7 +34,9 @@ def main(argv: list[str] | None = None, manifest: Manifest = VOC_2012_AUG) -> No
         help='where the masks go (default: VOC2012/SegmentationClassAug); the lists always go '
         'into VOC2012/ImageSets/Segmentation',
     )
-    parser.add_argument('--nproc', type=process_count, help='worker processes (default: all cores)')
+    parser.add_argument(
+        '--nproc', type=whole_number(1), help='worker processes (default: all cores)'
+    )
     parser.add_argument(
         '--dry-run', action='store_true', help='check, say what would be done, write nothing'
     )

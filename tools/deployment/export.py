@@ -15,11 +15,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mmseg.registry import DATASETS
 
-from mmseg_pan.deploy import load_segmentor, parity
-from mmseg_pan.deploy.backends import ExportedSegmentor
-from mmseg_pan.deploy.export import SUFFIXES, export
-from mmseg_pan.engine import cli, launch
-from mmseg_pan.weights.trust import trust_no_code
+from mmseg_pan import cli
+from mmseg_pan.export import parity
+from mmseg_pan.export.writing import SUFFIXES, export
+from mmseg_pan.inference import load_segmentor
+from mmseg_pan.weights.exported import ExportedSegmentor
+from mmseg_pan.weights.trust import safe_loading
 
 
 def main() -> None:
@@ -40,25 +41,25 @@ def main() -> None:
     )
     parser.add_argument('--cfg-options', nargs='+', action=cli.ConfigOptions)
     args = parser.parse_args()
-    trust_no_code(unsafe=False)
-    cfg = cli.load_config(args.config, args.cfg_options)
-    if args.images and not args.labels:
-        launch.check_data(cfg, 'test')
-    model = load_segmentor(args.checkpoint, args.config)
-    reference = load_segmentor(args.checkpoint, args.config)
-    shape = tuple(args.shape) if args.shape else None
-    file = export(model, args.out, args.format, shape, args.preprocess, args.labels)
-    print(f'Written: {file}')
-    if not args.images or args.labels:
-        print("Not compared: only logits of the config's test images are.")
-        return
-    dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    rows = parity.compare(
-        reference, {file.name: ExportedSegmentor(str(file))}, dataset, args.images
-    )
-    print(parity.table(rows))
-    if shape is None:  # a fixed size changes what the network sees
-        parity.check_same(rows, file.name, args.tolerance)
+    with safe_loading():
+        cfg = cli.load_config(args.config, args.cfg_options)
+        if args.images and not args.labels:
+            cli.check_data(cfg, 'test')
+        model = load_segmentor(args.checkpoint, args.config)
+        reference = load_segmentor(args.checkpoint, args.config)
+        shape = tuple(args.shape) if args.shape else None
+        file = export(model, args.out, args.format, shape, args.preprocess, args.labels)
+        print(f'Written: {file}')
+        if not args.images or args.labels:
+            print("Not compared: only logits of the config's test images are.")
+            return
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+        rows = parity.compare_networks(
+            reference, {file.name: ExportedSegmentor(str(file))}, dataset, args.images
+        )
+        print(parity.parity_table(rows))
+        if shape is None:  # a fixed size changes what the network sees
+            parity.check_same(rows, file.name, args.tolerance)
 
 
 if __name__ == '__main__':

@@ -13,11 +13,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import torch
 from mmseg.registry import DATASETS
 
-from mmseg_pan.deploy import load_segmentor, parity
-from mmseg_pan.deploy.backends import ExportedSegmentor
-from mmseg_pan.engine import cli, launch
-from mmseg_pan.engine.summary import device_name
-from mmseg_pan.weights.trust import trust_no_code
+from mmseg_pan import cli
+from mmseg_pan.devices import device_name
+from mmseg_pan.export import parity
+from mmseg_pan.inference import load_segmentor
+from mmseg_pan.weights.exported import ExportedSegmentor
+from mmseg_pan.weights.trust import safe_loading
 
 
 def main() -> None:
@@ -30,18 +31,18 @@ def main() -> None:
     parser.add_argument('--precision', default='float32', choices=['float32', 'bfloat16'])
     parser.add_argument('--cfg-options', nargs='+', action=cli.ConfigOptions)
     args = parser.parse_args()
-    trust_no_code(unsafe=False)
-    cfg = cli.load_config(args.config, args.cfg_options)
-    launch.check_data(cfg, 'test')
-    reference = load_segmentor(args.checkpoint, args.config)
-    others = {Path(file).name: ExportedSegmentor(file, args.precision) for file in args.files}
-    dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    rows = parity.compare(reference, others, dataset, args.images)
-    print(
-        f'{device_name()}, torch {torch.__version__}, {args.images or len(dataset)} images, '
-        f'{args.precision}, batch 1, image by image in turns\n'
-    )
-    print(parity.table(rows))
+    with safe_loading():
+        cfg = cli.load_config(args.config, args.cfg_options)
+        cli.check_data(cfg, 'test')
+        reference = load_segmentor(args.checkpoint, args.config)
+        others = {Path(file).name: ExportedSegmentor(file, args.precision) for file in args.files}
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+        rows = parity.compare_networks(reference, others, dataset, args.images)
+        print(
+            f'{device_name()}, torch {torch.__version__}, {args.images or len(dataset)} images, '
+            f'{args.precision}, batch 1, image by image in turns\n'
+        )
+        print(parity.parity_table(rows))
 
 
 if __name__ == '__main__':

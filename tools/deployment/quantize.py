@@ -12,8 +12,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mmseg.registry import DATASETS
 
-from mmseg_pan.deploy.quantize import FLOAT_LAYERS, quantize
-from mmseg_pan.engine import cli, launch
+from mmseg_pan import cli
+from mmseg_pan.export.quantize import FLOAT_LAYERS, quantize
 
 
 def main() -> None:
@@ -32,8 +32,8 @@ def main() -> None:
     parser.add_argument('--cfg-options', nargs='+', action=cli.ConfigOptions)
     args = parser.parse_args()
     cfg = cli.load_config(args.config, args.cfg_options)
-    launch.use_test_pipeline(cfg.train_dataloader.dataset, cfg.test_dataloader.dataset.pipeline)
-    launch.check_data(cfg, 'train')
+    cli.use_test_pipeline(cfg.train_dataloader.dataset, cfg.test_dataloader.dataset.pipeline)
+    cli.check_data(cfg, 'train')
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
     written = quantize(args.file, dataset, args.out, args.images, args.float_layers)
     print(f'Written: {written}')

@@ -11,10 +11,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mmengine.config import Config
+from rich import filesize
 
 import mmseg_pan
-from mmseg_pan.engine import cli
-from mmseg_pan.files import readable_size
+from mmseg_pan import cli
 from mmseg_pan.weights.published import open_checkpoint, publish
 
 
@@ -57,7 +57,7 @@ def main() -> None:
         metrics={**opened.metrics, **metrics}, provenance={**opened.provenance, **provenance}
     )
     file = publish(opened, args.out, args.half)
-    print(f'Written: {file} ({readable_size(file.stat().st_size)})')
+    print(f'Written: {file} ({filesize.decimal(file.stat().st_size)})')
 
 
 if __name__ == '__main__':

@@ -7,19 +7,22 @@ python tools/misc/write_results.py
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
 
-from mmseg_pan.engine import cli
-from mmseg_pan.engine.metafile import METAFILE, metafile
-from mmseg_pan.engine.result_tables import CARD, with_tables
+from mmseg_pan import cli
+from mmseg_pan.experiments.card import with_tables
+from mmseg_pan.experiments.metafile import metafile
 from mmseg_pan.files import write_whole
 
 
 def main() -> None:
     """Write."""
-    write_whole(METAFILE, metafile().encode())
-    write_whole(CARD, with_tables(CARD.read_text()).encode())
-    print(f'Written: {METAFILE}, {CARD}')
+    folder = ROOT / 'configs' / 'pan'
+    card, listing = folder / 'README.md', folder / 'metafile.yaml'
+    write_whole(listing, metafile(ROOT).encode())
+    write_whole(card, with_tables(card.read_text(), folder / 'results').encode())
+    print(f'Written: {listing}, {card}')
 
 
 if __name__ == '__main__':

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mmengine.registry import init_default_scope
 
-from mmseg_pan.engine import cli
+from mmseg_pan import cli
 from mmseg_pan.weights import convert_file
 
 

@@ -1,0 +1,1 @@
+"""Contenders in one run: time, memory, multiply-adds, scaling."""

@@ -1,0 +1,39 @@
+"""What the tools share: arguments, checks before a run, errors in one sentence."""
+
+from .arguments import ConfigOptions, add_common_arguments, parse_resume, whole_number
+from .checks import check_checkpoint, check_data, check_pretrained
+from .config import build_runner, load_config, set_devices
+from .run import run_tool, sentence
+from .testing import (
+    is_exported,
+    set_exported,
+    set_fast_test,
+    set_tta,
+    set_visualization,
+    use_test_pipeline,
+)
+from .training import drop_validation, set_amp, set_auto_scale_lr
+
+__all__ = [
+    'ConfigOptions',
+    'add_common_arguments',
+    'build_runner',
+    'check_checkpoint',
+    'check_data',
+    'check_pretrained',
+    'drop_validation',
+    'is_exported',
+    'load_config',
+    'parse_resume',
+    'run_tool',
+    'sentence',
+    'set_amp',
+    'set_auto_scale_lr',
+    'set_devices',
+    'set_exported',
+    'set_fast_test',
+    'set_tta',
+    'set_visualization',
+    'use_test_pipeline',
+    'whole_number',
+]

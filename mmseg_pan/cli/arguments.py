@@ -1,0 +1,64 @@
+"""Command-line arguments that tools share."""
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+
+class ConfigOptions(DictAction):
+    """``--cfg-options KEY=VALUE ...`` that names a value without the equals sign."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        """Store the options as a dict."""
+        for value in values:
+            if '=' not in value:
+                hint = ' (put the config before the flag)' if value.endswith('.py') else ''
+                parser.error(f'{option_string} takes KEY=VALUE, not {value!r}{hint}')
+        super().__call__(parser, namespace, values, option_string)
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that ``tools/train.py`` and ``tools/test.py`` share."""
+    parser.add_argument('--work-dir', help='where results go (default: work_dirs/<config>)')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        metavar='KEY=VALUE',
+        help='change the config, for example train_dataloader.batch_size=8',
+    )
+    parser.add_argument(
+        '--unsafe-load',
+        action='store_true',
+        help='let checkpoints run the code they hold; only for files whose maker you trust',
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    # torchrun and the older torch.distributed.launch spell it differently.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def parse_resume(argv: Sequence[str]) -> list[str]:
+    """Keep a bare ``--resume`` from swallowing the config that follows it.
+
+    Args:
+        argv: The command line after the program's name.
+    """
+    argv = list(argv)
+    for i, token in enumerate(argv):
+        following = argv[i + 1] if i + 1 < len(argv) else ''
+        if token == '--resume' and Path(following).suffix in ('.py', '.json', '.yaml', '.yml'):
+            argv[i] = '--resume=newest'
+    return argv
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """Return an argparse ``type`` for whole numbers from ``least`` on."""
+
+    def number(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f'{text!r} is not a whole number, {least} or more')
+        return int(text)
+
+    return number

@@ -1,0 +1,124 @@
+"""Checks before a run: files, pretrained weights, data, class counts."""
+
+import os
+import pickle
+from pathlib import Path
+from urllib.error import URLError
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import CheckpointLoader
+from mmseg.registry import DATASETS
+
+from mmseg_pan.engine.resume import checkpoints
+from mmseg_pan.errors import UserError
+from mmseg_pan.weights.trust import check_readable
+from mmseg_pan.weights.zoo import find_download
+
+
+def check_pretrained(cfg: Config) -> None:
+    """Load every pretrained file of the model once, before anything is written.
+
+    Downloads land in torch's cache, where the model finds them later.
+
+    Raises:
+        UserError: If a file is neither there nor to be downloaded.
+    """
+    if int(os.environ.get('RANK', 0)):
+        return  # the first rank downloads for all
+    for key, checkpoint in pretrained_files(cfg.get('model', {})):
+        try:
+            CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
+        except pickle.UnpicklingError:
+            raise UserError(
+                f'The pretrained weights {checkpoint} hold more than tensors and plain values and '
+                'would run code to be read; if you trust who made them, type the same command '
+                'with "--unsafe-load".'
+            ) from None
+        except (URLError, OSError, KeyError) as error:
+            download = find_download(checkpoint)
+            place = (
+                f'download {download.url} where there is a network, put it at {download.path} and '
+                'type the same command again; or '
+                if download
+                else ''
+            )
+            raise UserError(
+                f'The pretrained weights {checkpoint} could not be had ({error}); {place}put '
+                'a file on this machine and type "--cfg-options '
+                f'model.{key}=FILE" (tools/model_converters/backbone2mmseg.py makes one of '
+                "torchvision's or timm's weights), or train from scratch with "
+                f'"model.{key.removesuffix(".checkpoint")}=None".'
+            ) from None
+
+
+def pretrained_files(model: dict, prefix: str = '') -> list[tuple[str, str]]:
+    """List (config key, file) of every pretrained checkpoint in a model config."""
+    found = []
+    for key, value in model.items():
+        name = f'{prefix}{key}'
+        if key == 'init_cfg' and isinstance(value, dict) and value.get('type') == 'Pretrained':
+            found.append((f'{name}.checkpoint', value['checkpoint']))
+        elif key == 'pretrained' and isinstance(value, str):
+            found.append((name, value))
+        elif isinstance(value, dict):
+            found += pretrained_files(value, f'{name}.')
+    return found
+
+
+def check_checkpoint(path: str, unsafe: bool = False) -> None:
+    """Stop where a checkpoint that is to be loaded is not there, damaged or dangerous.
+
+    Args:
+        path: A file; addresses with a scheme are left to mmengine.
+        unsafe: Whether it may run code.
+
+    Raises:
+        UserError: Naming the file.
+    """
+    if '://' in path:
+        return
+    if not Path(path).is_file():
+        folder = Path(path).parent
+        there = checkpoints(folder) if folder.is_dir() else []
+        hint = f'the newest one there is {there[0]}.' if there else 'train one with tools/train.py.'
+        raise UserError(f'The checkpoint {path} is not there; {hint}')
+    check_readable(path, unsafe)
+
+
+def check_data(cfg: Config, *splits: str) -> None:
+    """Build the data sets once, so that what is missing is told before anything else.
+
+    Args:
+        cfg: Config.
+        *splits: Which loaders: 'train', 'val', 'test'.
+
+    Raises:
+        UserError: If folder, list, image or mask is missing, or the head has too few classes.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    for split in splits:
+        loader = cfg.get(f'{split}_dataloader')
+        if not loader:
+            continue
+        try:
+            dataset = DATASETS.build(loader.dataset)
+        except FileNotFoundError as error:  # from data sets that are not ours
+            raise UserError(
+                f'{error.filename or error} of {split}_dataloader is not there; set data_root in '
+                'the config to the folder that holds it.'
+            ) from None
+        _check_classes(cfg, len(getattr(dataset, 'metainfo', {}).get('classes') or ()))
+
+
+def _check_classes(cfg: Config, classes: int) -> None:
+    """Stop where the data set has classes that the head has no output for."""
+    model = cfg.get('model', {})
+    head = (model.get('module') or model).get('decode_head') or {}
+    for one in head if isinstance(head, list) else [head]:
+        if classes > one.get('num_classes', classes):
+            raise UserError(
+                f'The data set has {classes} classes, and decode_head of {cfg.filename} has '
+                f'num_classes={one["num_classes"]}; type "--cfg-options '
+                f'model.decode_head.num_classes={classes}".'
+            )

@@ -1,0 +1,81 @@
+"""From a config file to a Runner."""
+
+import os
+from difflib import get_close_matches
+from pathlib import Path
+
+import torch
+import torch.distributed
+from mmengine.config import Config
+from mmengine.runner import Runner
+from mmseg.registry import RUNNERS
+
+from mmseg_pan.errors import UserError
+
+
+def load_config(path: str, options: dict | None = None, work_dir: str | None = None) -> Config:
+    """Read a config file and settle where its results go.
+
+    Args:
+        path: Config file.
+        options: Changes, as ``--cfg-options`` gives them.
+        work_dir: Overrides the config; without either, ``work_dirs/<config stem>``.
+
+    Raises:
+        UserError: If there is no such file.
+    """
+    if not Path(path).is_file():
+        folder = Path(path).parent
+        names = [p.name for p in folder.glob('*.py')] if folder.is_dir() else []
+        close = get_close_matches(Path(path).name, names, n=1)
+        hint = f'did you mean {folder / close[0]}?' if close else 'see configs/pan for the names.'
+        raise UserError(f'The config {path} is not there; {hint}')
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict(options or {})
+    cfg.work_dir = work_dir or cfg.get('work_dir') or f'./work_dirs/{Path(path).stem}'
+    return cfg
+
+
+def set_devices(cfg: Config, launcher: str, local_rank: int = 0) -> None:
+    """Make one config run on a CPU, on one GPU and on many.
+
+    Several CUDA processes get synchronised batch norm. On CPUs mmengine would ask for
+    CUDA devices: the gloo process group is made here, before the Runner, and
+    DistributedDataParallel gets no device ids; batch norm stays local, since
+    SyncBatchNorm takes no CPU tensors.
+
+    Args:
+        cfg: Config, changed in place.
+        launcher: 'none', 'pytorch', 'slurm' or 'mpi'.
+        local_rank: As the launcher passes it, for launchers that set no LOCAL_RANK.
+
+    Raises:
+        UserError: If a launcher does not fit the machine.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(local_rank))
+    cfg.launcher = launcher
+    if launcher == 'none':
+        return
+    if torch.cuda.is_available():
+        cfg.setdefault('sync_bn', 'torch')
+        return
+    if launcher != 'pytorch':
+        raise UserError(f'--launcher {launcher} needs GPUs; on CPUs use "--launcher pytorch".')
+    if 'RANK' not in os.environ:
+        raise UserError(
+            '--launcher pytorch is for torchrun; type "bash tools/dist_train.sh CONFIG 2" '
+            'or leave --launcher out.'
+        )
+    torch.distributed.init_process_group('gloo')
+    cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build mmengine's Runner, or the config's own ``runner_type``.
+
+    Checkpoints are written in the safe form whatever the config says of hooks.
+    """
+    hooks = cfg.setdefault('custom_hooks', [])
+    if not any(hook['type'] == 'SafeCheckpointHook' for hook in hooks):
+        hooks.append(dict(type='SafeCheckpointHook'))
+    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)

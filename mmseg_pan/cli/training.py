@@ -1,0 +1,49 @@
+"""How the flags of ``tools/train.py`` change a config."""
+
+import torch
+from mmengine.config import Config
+
+from mmseg_pan.errors import UserError
+
+
+def set_amp(cfg: Config) -> None:
+    """Turn on automatic mixed precision: bfloat16, or float16 on a GPU without it.
+
+    Raises:
+        UserError: If the config has another optimizer wrapper, or the CPU would emulate
+            bfloat16, which takes many times as long as float32.
+    """
+    if not torch.cuda.is_available() and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        raise UserError(
+            '--amp needs a GPU or a CPU with bfloat16 instructions, and this one would take many '
+            'times as long as without; leave --amp out, or insist with '
+            '"--cfg-options optim_wrapper.type=BFloat16OptimWrapper".'
+        )
+    kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'):
+        raise UserError(f'--amp works with optim_wrapper type OptimWrapper, not {kind}.')
+    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    elif kind == 'OptimWrapper':
+        cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
+
+
+def set_auto_scale_lr(cfg: Config) -> None:
+    """Scale the learning rate by batch size over the config's base batch size.
+
+    Raises:
+        UserError: If the config does not say for which batch size its rate is meant.
+    """
+    if not cfg.get('auto_scale_lr', {}).get('base_batch_size'):
+        raise UserError(
+            '--auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config, and '
+            f'{cfg.filename} has none; add "--cfg-options auto_scale_lr.base_batch_size=16".'
+        )
+    cfg.auto_scale_lr.enable = True
+
+
+def drop_validation(cfg: Config) -> None:
+    """Train without validation: only the end of the run is tested, with tools/test.py."""
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    cfg.default_hooks.get('checkpoint', {}).pop('save_best', None)

@@ -1,0 +1,35 @@
+"""The device that a run uses."""
+
+import torch
+
+from mmseg_pan.errors import UserError
+
+
+def default_device() -> str:
+    """Name the device on which all of this runs."""
+    return 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
+def device_name() -> str:
+    """Name the device that this process uses."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f'CPU, {torch.get_num_threads()} threads'
+
+
+def check_device(name: str | None) -> None:
+    """Find out whether torch can use a device.
+
+    Args:
+        name: As torch names it; None is always fine.
+
+    Raises:
+        UserError: If it cannot.
+    """
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise UserError(
+            f'--device {name} cannot be used ({reason}); type "--device cpu", or leave it out.'
+        ) from None

@@ -1,0 +1,1 @@
+"""Runs on record: runner, results, tables of the model card, the demonstration."""

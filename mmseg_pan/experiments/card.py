@@ -1,0 +1,74 @@
+"""The model card's tables, written from the results files."""
+
+import re
+import statistics
+from pathlib import Path
+
+from .results import read_results
+
+_PLACE = re.compile(r'(<!-- results: (\w+) -->\n).*?(<!-- end -->)', re.S)
+
+
+def with_tables(text: str, folder: Path) -> str:
+    """Fill the places of a page that name results files.
+
+    Args:
+        text: A page with ``<!-- results: NAME -->`` and ``<!-- end -->`` around each place.
+        folder: Where ``NAME.jsonl`` lies.
+    """
+
+    def fill(match: re.Match) -> str:
+        lines = read_results(folder / f'{match[2]}.jsonl')
+        return f'{match[1]}{tables(lines)}\n{match[3]}'
+
+    return _PLACE.sub(fill, text)
+
+
+def tables(lines: list[dict]) -> str:
+    """Write runs, as mean and standard deviation over seeds, and comparisons.
+
+    A difference whose interval holds zero is "not resolved".
+    """
+    runs = [line for line in lines if line['kind'] == 'run']
+    names = list(dict.fromkeys(line['name'] for line in runs))
+    means = [key for key in (runs[0] if runs else {}) if key.startswith('mIoU')]
+    columns = [_title(key) for key in means]
+    rows = [
+        ['', 'seeds', *columns, 'accuracy %', 's / iteration'],
+        ['---', '---:', *['---:'] * (len(means) + 2)],
+    ]
+    for name in names:
+        some = [line for line in runs if line['name'] == name]
+        rows.append(
+            [name, str(len(some))]
+            + [_spread([line[key] for line in some]) for key in (*means, 'aAcc')]
+            + [f'{statistics.mean(line["seconds_per_iteration"] for line in some):.2f}']
+        )
+    text = _table(rows)
+    compared = [line for line in lines if line['kind'] == 'comparison']
+    if compared:
+        rows = [['difference', *columns], ['---'] * (len(means) + 1)]
+        for line in compared:
+            pair = f'{line["first"]} minus {line["second"]}'
+            rows.append([pair, *(_difference(line[key]) for key in means)])
+        text += '\n\n' + _table(rows)
+    return text
+
+
+def _title(key: str) -> str:
+    _, _, selection = key.partition('_')
+    return f'mIoU %, {selection} classes' if selection else 'mIoU %'
+
+
+def _spread(values: list[float]) -> str:
+    mean = f'{statistics.mean(values):.2f}'
+    return f'{mean} ({statistics.stdev(values):.2f})' if len(values) > 1 else mean
+
+
+def _difference(found: dict) -> str:
+    text = f'{found["mean"]:+.2f} [{found["low"]:+.2f}, {found["high"]:+.2f}]'
+    return f'{text}, not resolved' if found['low'] <= 0 <= found['high'] else text
+
+
+def _table(rows: list[list[str]]) -> str:
+    return '\n'.join(f'| {" | ".join(row)} |' for row in rows)

@@ -1,0 +1,197 @@
+"""Train and test many times over, each run once: interruptible, resumable, on record."""
+
+import json
+import subprocess
+import sys
+from contextlib import ExitStack
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
+
+from mmseg_pan.devices import device_name
+from mmseg_pan.engine.resume import checkpoints
+from mmseg_pan.errors import UserError
+from mmseg_pan.evaluation.confusion import confusions, iou_by_class, mean_iou, pixel_accuracy
+from mmseg_pan.files import BusyError, exclusive, write_whole
+from mmseg_pan.reports.training_logs import scalars
+
+from .spec import Experiment, Spec
+
+_PACKAGES = ('torch', 'mmcv', 'onedl-mmcv', 'mmengine', 'onedl-mmengine', 'mmsegmentation')
+_PACKAGES += ('onedl-mmsegmentation',)
+
+
+def run_all(spec: Spec, work_dir: Path) -> None:
+    """Do what is not done yet, one run after another.
+
+    What another process is doing is left to it: two of them, each on its cores or its GPU,
+    share the runs.
+
+    Args:
+        spec: What to do.
+        work_dir: Where checkpoints and label maps go; needed again for going on.
+
+    Raises:
+        UserError: If a tool failed or was stopped.
+    """
+    count = len(spec.experiments)
+    for number, experiment in enumerate(spec.experiments, 1):
+        print(f'[{number}/{count}] {experiment.name}, seed {experiment.seed}: ', end='', flush=True)
+        if _is_done(spec, experiment):
+            print('done', flush=True)
+        else:
+            _run_unless_busy(spec, experiment, work_dir / experiment.folder)
+    _compare_done(spec)
+
+
+def _run_unless_busy(spec: Spec, experiment: Experiment, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(exclusive(folder, patience=0))
+        except BusyError:
+            print('another process is at it', flush=True)
+            return
+        if _is_done(spec, experiment):
+            print('done by another process', flush=True)
+            return
+        print('runs', flush=True)
+        spec.results.add(run(experiment, folder, spec))
+    # At once: who stops between two seeds has what the seeds so far say.
+    _compare_done(spec)
+
+
+def _is_done(spec: Spec, experiment: Experiment) -> bool:
+    return spec.results.find(kind='run', **experiment.identity) is not None
+
+
+def _compare_done(spec: Spec) -> None:
+    done = [experiment for experiment in spec.experiments if _is_done(spec, experiment)]
+    for pair in spec.compare:
+        sets = [[e for e in done if e.name == name] for name in pair]
+        seeds = [[e.seed for e in some] for some in sets]
+        identity = dict(kind='comparison', first=pair[0], second=pair[1], seeds=seeds)
+        if all(sets) and spec.results.find(**identity) is None:
+            names = _class_names(sets[0][0].load(spec.root))
+            selections = {
+                f'mIoU_{key}': [names.index(name) for name in chosen]
+                for key, chosen in spec.selections.items()
+            }
+            runs = [[e.folder for e in some] for some in sets]
+            found = spec.results.compare(runs, {'mIoU': None, **selections})
+            spec.results.add(identity | found)
+
+
+def _class_names(cfg: Config) -> list[str]:
+    init_default_scope('mmseg')
+    return list(DATASETS.get(cfg.test_dataloader.dataset.type).METAINFO['classes'])
+
+
+def run(experiment: Experiment, folder: Path, spec: Spec) -> dict:
+    """Train and test once, going on where an earlier process was stopped.
+
+    Args:
+        experiment: What to run.
+        folder: Where its files go.
+        spec: Whose means are computed, and beside whose results the confusion matrices go.
+
+    Returns:
+        The line of the results file.
+    """
+    cfg = experiment.load(spec.root)
+    names = _class_names(cfg)
+    for key, chosen in spec.selections.items():
+        if unknown := sorted(set(chosen) - set(names)):
+            raise UserError(
+                f'selections.{key} has {unknown}, and {experiment.config} no such classes; '
+                f'choose from {names}.'
+            )
+    file = folder / 'config.py'
+    cfg.dump(file)
+    commits = folder / 'commits.json'
+    seen = json.loads(commits.read_text()) if commits.is_file() else []
+    seen += [commit for commit in [_commit(spec.root)] if commit not in seen]
+    write_whole(commits, json.dumps(seen).encode())
+    train_and_test(file, folder, spec.root)
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    matrices = confusions(dataset, folder / 'predictions')
+    spec.results.save_matrices(experiment.folder, matrices)
+    total = matrices.sum(0)
+    iou = iou_by_class(total)
+    return dict(
+        kind='run',
+        name=experiment.name,
+        **experiment.identity,
+        iterations=cfg.train_cfg.max_iters,
+        test_images=len(dataset),
+        mIoU=round(mean_iou(total, names), 2),
+        **{
+            f'mIoU_{key}': round(mean_iou(total, names, c), 2) for key, c in spec.selections.items()
+        },
+        aAcc=round(pixel_accuracy(total), 2),
+        IoU={n: None if np.isnan(v) else round(v, 2) for n, v in zip(names, iou, strict=True)},
+        **training_time(folder),
+        device=device_name(),
+        commits=seen,
+        versions=_versions(),
+        date=str(date.today()),
+    )
+
+
+def train_and_test(file: Path, folder: Path, root: Path) -> None:
+    """Train a config and write label maps of its test images, by ``tools/``.
+
+    Args:
+        file: The config.
+        folder: Where checkpoints, logs and ``predictions/`` go.
+        root: Of the checkout whose tools are run.
+
+    Raises:
+        UserError: If a tool failed; its own words are above.
+    """
+    _tool(root, 'train.py', file, '--no-validate', '--resume=auto', '--work-dir', folder)
+    checkpoint, predictions = checkpoints(folder)[0], folder / 'predictions'
+    _tool(root, 'test.py', file, checkpoint, '--out', predictions, '--work-dir', folder)
+
+
+def _tool(root: Path, tool: str, *args) -> None:
+    command = [sys.executable, '-W', 'ignore', root / 'tools' / tool, *args]
+    if subprocess.run([str(part) for part in command]).returncode:
+        raise UserError(f'{tool} failed, see above; type the same command again to go on.')
+
+
+def training_time(folder: Path) -> dict[str, float]:
+    """Mean seconds of an iteration, and the share of them that waited for data."""
+    rows = scalars(folder).values()
+    seconds, waiting = (sum(row[key] for row in rows) for key in ('time', 'data_time'))
+    return dict(
+        seconds_per_iteration=round(seconds / max(len(rows), 1), 3),
+        waiting_for_data=round(waiting / seconds, 3) if seconds else 0.0,
+    )
+
+
+def _commit(root: Path) -> str:
+    """The commit of the code, with a plus where files differ from it."""
+
+    def git(*args: str) -> str:
+        done = subprocess.run(['git', *args], cwd=root, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    return git('rev-parse', '--short=12', 'HEAD') + (
+        '+' if git('status', '--porcelain', '--untracked-files=no') else ''
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found

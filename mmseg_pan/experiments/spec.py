@@ -1,0 +1,114 @@
+"""Files of experiments: which runs, which seeds, which comparisons."""
+
+import hashlib
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import NamedTuple
+
+from mmengine.config import Config
+
+from mmseg_pan.errors import UserError
+
+from .results import Results
+
+
+class Experiment(NamedTuple):
+    """One training run and its test."""
+
+    name: str
+    config: str
+    seed: int
+    options: dict
+
+    @property
+    def identity(self) -> dict:
+        """What decides on the result: the config, the seed and the changes."""
+        return dict(config=self.config, seed=self.seed, options=self.options)
+
+    @property
+    def folder(self) -> str:
+        """A folder's name that no other experiment has."""
+        text = json.dumps(self.identity, sort_keys=True)
+        return f'{self.name}_seed{self.seed}_{hashlib.sha256(text.encode()).hexdigest()[:8]}'
+
+    def load(self, root: Path) -> Config:
+        """Read the config from a checkout, with the changes and the seed."""
+        cfg = Config.fromfile(root / self.config)
+        cfg.merge_from_dict(deepcopy(self.options))  # it takes "_delete_" out
+        cfg.merge_from_dict({'randomness.seed': self.seed})
+        return cfg
+
+
+class Spec(NamedTuple):
+    """What a file of experiments asks for."""
+
+    root: Path  # of the checkout, which holds configs/ and tools/
+    experiments: list[Experiment]
+    results: Results
+    selections: dict[str, list[str]]  # name of a mean -> names of its classes
+    compare: list[tuple[str, str]]  # names of experiments
+
+
+def read_spec(path: Path, root: Path, results: Path | None = None) -> Spec:
+    """Read a YAML file of experiments.
+
+    ``runs`` lists ``name``, ``config`` (from the repository's root), ``seeds`` and
+    ``options`` (changes of the config, dots between keys). ``options`` at the top hold for
+    all runs. ``selections`` names means over some classes, ``compare`` pairs of names.
+
+    Args:
+        path: The file.
+        root: Of the checkout that configs and tools are taken from.
+        results: Where results go; None: to ``.jsonl`` beside the file.
+
+    Raises:
+        UserError: If the file is not there or says something else, ``results`` has another
+            suffix, or ``root`` is no checkout.
+    """
+    check_checkout(root)
+    results = results or path.with_suffix('.jsonl')
+    if results.suffix != '.jsonl':
+        raise UserError(f'Results go to a file that ends in .jsonl, not to {results}.')
+    if not path.is_file():
+        raise UserError(f'{path} is not there; see configs/pan/results for files of experiments.')
+    spec = Config.fromfile(path).to_dict()
+    known = {'runs', 'options', 'selections', 'compare'}
+    rows = spec.get('runs') or []
+    fields = {'name', 'config', 'seeds', 'options'}
+    if set(spec) - known or not rows or any(set(row) - fields for row in rows):
+        raise UserError(
+            f'{path} must have "runs", a list of {sorted(fields)}, and may have '
+            f'{sorted(known - {"runs"})}; it has {sorted(spec)}.'
+        )
+    common = spec.get('options', {})
+    # The first seed of all runs before the second of any: a start that says something.
+    turns = range(max(len(row['seeds']) for row in rows))
+    found = [
+        Experiment(row['name'], row['config'], row['seeds'][i], common | row.get('options', {}))
+        for i in turns
+        for row in rows
+        if i < len(row['seeds'])
+    ]
+    for experiment in found:
+        if not (root / experiment.config).is_file():
+            raise UserError(f'{path} names {experiment.config}, which is not there; mend "config".')
+    pairs = [tuple(pair) for pair in spec.get('compare', [])]
+    names = {experiment.name for experiment in found}
+    for name in {name for pair in pairs for name in pair} - names:
+        raise UserError(f'{path} compares "{name}", which is not in its runs; mend "compare".')
+    return Spec(root, found, Results(results), spec.get('selections', {}), pairs)
+
+
+def check_checkout(root: Path) -> None:
+    """Stop where the repository around the package is missing.
+
+    Raises:
+        UserError: If ``root`` holds no configs or no tools.
+    """
+    for name in ('configs/pan', 'tools/train.py'):
+        if not (root / name).exists():
+            raise UserError(
+                f'{root} is not a checkout of mmseg_pan ({name} is missing); clone the repository '
+                'and run the tool from the clone.'
+            )

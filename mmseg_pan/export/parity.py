@@ -1,0 +1,117 @@
+"""How far an exported network is from the one it was made of, on real photographs."""
+
+import statistics
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmseg.datasets import BaseSegDataset
+from mmseg.models.segmentors.base import BaseSegmentor
+from torch import Tensor
+
+from mmseg_pan.errors import UserError
+from mmseg_pan.evaluation.confusion import confusion_matrix, mean_iou
+from mmseg_pan.evaluation.label_maps import postprocess_labels
+
+
+def compare_networks(
+    reference: BaseSegmentor,
+    others: Mapping[str, BaseSegmentor],
+    dataset: BaseSegDataset,
+    images: int = 0,
+) -> dict[str, dict[str, float]]:
+    """Segment the images of a data set with all of them, image by image in turns.
+
+    Args:
+        reference: The segmentor that was exported.
+        others: Exported networks by name.
+        dataset: With labels, and its pipeline for testing.
+        images: How many images, spread over the data set; 0: all.
+
+    Returns:
+        For 'reference' and each name: 'difference', the largest absolute difference of logits;
+        'same', the share of pixels with the reference's class; 'mIoU' in per cent; 'seconds' of
+        an image, median; 'speed' to the reference, median of the images' ratios.
+    """
+    models = {'reference': reference, **others}
+    classes = len(dataset.metainfo['classes'])
+    found = {name: dict(difference=0.0, same=0, seconds=[], matrix=0) for name in models}
+    pixels = 0
+    indices = np.linspace(0, len(dataset) - 1, images or len(dataset)).astype(int)
+    for step, index in enumerate([indices[0], *indices]):  # the first one warms up
+        batch = pseudo_collate([dataset[index]])
+        expected = labels = None
+        for name, model in models.items():
+            logits, seconds = segment(model, batch)
+            (sample,) = postprocess_labels(model, logits, [batch['data_samples'][0].clone()])
+            prediction = sample.pred_sem_seg.data
+            if expected is None:
+                expected, labels = logits, prediction
+            if step == 0:
+                continue
+            row = found[name]
+            row['difference'] = max(row['difference'], float((logits - expected).abs().max()))
+            row['same'] += int((prediction == labels).sum())
+            row['seconds'].append(seconds)
+            truth = sample.gt_sem_seg.data
+            row['matrix'] = row['matrix'] + confusion_matrix(
+                truth[0].numpy(), prediction[0].cpu().numpy(), classes, dataset.ignore_index
+            )
+        pixels += labels.numel() if step else 0
+    times = found['reference']['seconds']
+    return {
+        name: dict(
+            difference=row['difference'],
+            same=row['same'] / pixels,
+            mIoU=mean_iou(row['matrix'], dataset.metainfo['classes']),
+            seconds=statistics.median(row['seconds']),
+            speed=statistics.median(a / b for a, b in zip(times, row['seconds'], strict=True)),
+        )
+        for name, row in found.items()
+    }
+
+
+def check_same(rows: Mapping[str, Mapping[str, float]], name: str, tolerance: float) -> None:
+    """Refuse an export that changes too many pixels.
+
+    Args:
+        rows: What :func:`compare` found.
+        name: The exported network.
+        tolerance: Share of pixels that may get another class.
+
+    Raises:
+        UserError: If more of them do.
+    """
+    changed = 1 - rows[name]['same']
+    if changed > tolerance:
+        raise UserError(
+            f'{name} gives another class to {changed:.2%} of the pixels, more than '
+            f'{tolerance:.2%}; do not use it, or allow more with --tolerance.'
+        )
+
+
+def segment(model: BaseSegmentor, batch: dict) -> tuple[Tensor, float]:
+    """Run the network on a collated batch: logits at the size of its input, and seconds."""
+    data = model.data_preprocessor(batch, False)
+    metas = [sample.metainfo for sample in data['data_samples']]
+    with torch.inference_mode():
+        start = time.perf_counter()
+        logits = model.inference(data['inputs'], metas)
+        seconds = time.perf_counter() - start
+    return logits.float(), seconds
+
+
+def parity_table(rows: Mapping[str, Mapping[str, float]]) -> str:
+    """Write what :func:`compare` found as a Markdown table."""
+    lines = [
+        '| | largest difference of logits | same class | mIoU % | ms an image | times as fast |',
+        '| --- | ---: | ---: | ---: | ---: | ---: |',
+    ]
+    for name, row in rows.items():
+        lines.append(
+            f'| {name} | {row["difference"]:.1e} | {row["same"]:.4%} | {row["mIoU"]:.2f} '
+            f'| {1e3 * row["seconds"]:.0f} | {row["speed"]:.2f} |'
+        )
+    return '\n'.join(lines)

@@ -1,0 +1,8 @@
+"""From a checkpoint and images to masks."""
+
+from mmseg_pan.weights.loading import load_segmentor
+
+from .images import read_image
+from .predictor import Predictor
+
+__all__ = ['Predictor', 'load_segmentor', 'read_image']

@@ -1,0 +1,164 @@
+"""What people name on a command line: files, folders, patterns; and where results go."""
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+from mmseg_pan.errors import UserError
+
+#: Suffixes by which a folder's files are taken as images; a file named by itself may have any.
+IMAGE_SUFFIXES = frozenset(
+    '.bmp .gif .jfif .jpeg .jpg .pgm .png .pnm .ppm .tif .tiff .webp'.split()
+)
+VIDEO_SUFFIXES = frozenset('.avi .mkv .mov .mp4'.split())
+
+
+@dataclass(frozen=True)
+class Source:
+    """One image or video.
+
+    Args:
+        path: The file.
+        name: Its name below the output folder, without suffix.
+    """
+
+    path: Path
+    name: Path
+
+    @property
+    def is_video(self) -> bool:
+        """Whether its suffix is a video's."""
+        return self.path.suffix.lower() in VIDEO_SUFFIXES
+
+    def target(self, out: Path, kind: str) -> Path:
+        """The file, or for a video's single frames the folder, that its results go to.
+
+        Args:
+            out: Output folder.
+            kind: A format of :mod:`mmseg_pan.inference.pictures`.
+        """
+        if not self.is_video:
+            return out / f'{self.name}.png'
+        return out / f'{self.name}.mp4' if kind == 'overlay' else out / self.name
+
+
+def find_sources(arguments: Sequence[str], out: Path, kind: str) -> list[Source]:
+    """List images and videos; each file once, those of a folder by name.
+
+    Hidden files and the output folder are left out of folders and patterns.
+
+    Args:
+        arguments: Files, folders and glob patterns; ``**`` goes into sub-folders.
+        out: Output folder.
+        kind: Format of the results, see :meth:`Source.target`.
+
+    Raises:
+        UserError: If an argument stands for nothing, two results would have one name, or a
+            result would take an input's place.
+    """
+    found = {}
+    for argument in arguments:
+        for source in _expand(argument, out):
+            found.setdefault(os.path.abspath(source.path), source)
+    sources = list(found.values())
+    _check_targets(sources, out, kind)
+    return sources
+
+
+def _expand(argument: str, out: Path) -> Iterator[Source]:
+    path = Path(argument)
+    if path.is_dir():
+        if os.path.realpath(path) == os.path.realpath(out):
+            raise UserError(
+                f'{out} is the folder that the images lie in, and the next run would take the '
+                'results for images; give another folder with --out.'
+            )
+        sources = list(_walk(path, out))
+        if not sources:
+            raise UserError(
+                f'{path} holds no image or video ({", ".join(sorted(IMAGE_SUFFIXES))}; '
+                f'{", ".join(sorted(VIDEO_SUFFIXES))}); name another folder.'
+            )
+        yield from sources
+    elif os.path.lexists(path):
+        yield Source(path, Path(path.stem))
+    elif glob.has_magic(argument):
+        matches = list(_match(argument, out))
+        if not matches:
+            raise UserError(
+                f'No image or video fits the pattern {argument}; try it with "ls", or name the '
+                'folder.'
+            )
+        yield from matches
+    else:
+        raise UserError(f'{path} is not there; name images, videos, folders or patterns.')
+
+
+def _walk(folder: Path, out: Path) -> Iterator[Source]:
+    def explain(error: OSError) -> None:
+        raise UserError(
+            f'The folder {error.filename} cannot be listed ({error.strerror}); give yourself the '
+            'right to read it, or name other folders.'
+        ) from error
+
+    out = os.path.realpath(out)
+    for parent, folders, files in os.walk(folder, onerror=explain):
+        # A folder named like an image is told as a broken image, not entered.
+        entries = files + [name for name in folders if _is_known(name)]
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith('.')
+            and not _is_known(name)
+            and os.path.realpath(os.path.join(parent, name)) != out
+        )
+        for name in sorted(entries):
+            if _is_known(name) and not name.startswith('.'):
+                path = Path(parent, name)
+                yield Source(path, path.relative_to(folder).with_suffix(''))
+
+
+def _match(pattern: str, out: Path) -> Iterator[Source]:
+    """Keep in the names what lies below the part of a pattern that has no wildcards."""
+    base = Path(*takewhile(lambda part: not glob.has_magic(part), Path(pattern).parts))
+    out = Path(os.path.realpath(out))
+    for match in sorted(glob.iglob(pattern, recursive=True)):
+        path = Path(match)
+        if _is_known(path.name) and out not in Path(os.path.realpath(path)).parents:
+            yield Source(path, path.relative_to(base).with_suffix(''))
+
+
+def _is_known(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
+
+
+def _check_targets(sources: list[Source], out: Path, kind: str) -> None:
+    makers, folders = {}, {}
+    for source in sources:
+        target = source.target(out, kind)
+        if target in makers:
+            raise _same_name(makers[target], source, target)
+        makers[target] = source
+        if source.is_video and kind != 'overlay':
+            folders[target] = source
+    for target, source in makers.items() if folders else ():
+        for parent in target.parents:
+            if parent in folders:
+                raise _same_name(folders[parent], source, parent)
+    inputs = {os.path.realpath(source.path) for source in sources}
+    for target in makers:
+        if os.path.realpath(target) in inputs:
+            raise UserError(
+                f'The result {target} would take the place of an input; give another folder with '
+                '--out.'
+            )
+
+
+def _same_name(first: Source, second: Source, target: Path) -> UserError:
+    return UserError(
+        f'{first.path} and {second.path} would both be written to {target}; name the folder '
+        'above them, whose sub-folders are kept, or one of the two.'
+    )

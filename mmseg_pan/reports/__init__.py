@@ -1,0 +1,1 @@
+"""A test as a page, its numbers, pictures and plots; training logs."""

@@ -1,0 +1,85 @@
+"""From a test's config and flags to its report."""
+
+import hashlib
+import shlex
+import sys
+from datetime import datetime
+from importlib import import_module
+from pathlib import Path
+
+from mmengine.config import Config
+from mmseg.registry import DATASETS
+from rich import filesize
+
+from mmseg_pan.devices import device_name
+from mmseg_pan.errors import UserError
+from mmseg_pan.reports.report import Report
+
+
+def plan_report(
+    cfg: Config,
+    checkpoint: str,
+    folder: str | None,
+    predictions: str | None = None,
+    other: str | None = None,
+) -> Report | None:
+    """Prepare the report of a test before it runs, so that mistakes cost no test.
+
+    Args:
+        cfg: Config of the test; its data must be there.
+        checkpoint: What is tested; training logs are looked for beside it.
+        folder: Of the report; None: no report.
+        predictions: Where the test writes label maps; None: below the report's folder.
+        other: Folder of another report to compare with.
+
+    Raises:
+        UserError: If the report could not be written or compared.
+    """
+    if folder is None:
+        if other is not None:
+            raise UserError('--compare goes with --report; type "--report DIR --compare OTHER".')
+        return None
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    return Report(
+        dataset,
+        Path(folder),
+        Path(cfg.filename).stem,
+        Path(predictions) if predictions else None,
+        Path(other) if other else None,
+        Path(checkpoint).parent,
+        _facts(cfg, checkpoint, type(dataset).__name__),
+        cfg.pretty_text,
+    )
+
+
+def write_label_maps(cfg: Config, folder: str | Path) -> None:
+    """Make a test write its label maps, by the first of its metrics."""
+    evaluators = cfg.test_evaluator
+    first = evaluators[0] if isinstance(evaluators, list) else evaluators
+    first.update(output_dir=str(folder), keep_results=True)
+
+
+def _facts(cfg: Config, checkpoint: str, dataset: str) -> dict[str, str]:
+    names = ('mmseg_pan', 'torch', 'mmcv', 'mmengine', 'mmseg')
+    versions = [f'{name} {import_module(name).__version__}' for name in names]
+    found = {'config': cfg.filename, 'checkpoint': checkpoint}
+    file = Path(checkpoint)
+    if file.is_file():  # not an address
+        found['size of the checkpoint'] = filesize.decimal(file.stat().st_size)
+        found['SHA-256 of the checkpoint'] = _sha256(file)
+    return {
+        **found,
+        'data set': f'{dataset}, {cfg.test_dataloader.dataset.get("data_root", "")}',
+        'command': shlex.join(sys.argv),
+        'device': device_name(),
+        'versions': ', '.join([f'Python {sys.version.split()[0]}', *versions]),
+        'date': f'{datetime.now():%Y-%m-%d %H:%M}',
+    }
+
+
+def _sha256(file: Path) -> str:
+    found = hashlib.sha256()
+    with open(file, 'rb') as opened:
+        while block := opened.read(1 << 20):
+            found.update(block)
+    return found.hexdigest()

@@ -1,0 +1,195 @@
+"""The images and masks that a config, or a folder in VOC's layout, would train on."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+from mmseg_pan.datasets.inspection import Fault, MaskRules, mask_rules, shortened
+from mmseg_pan.datasets.lists import read_lines
+from mmseg_pan.errors import UserError
+
+_IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
+
+
+@dataclass(frozen=True)
+class Split:
+    """One list of a data set.
+
+    Args:
+        role: ``train`` or ``val``.
+        source: The list, or the folder where there is none.
+        pairs: Image and mask (or None) for each entry.
+        classes: Their names.
+        rules: Which ids the mask files may hold.
+        new_ids: What the loader makes of an id in a file: 256 values.
+        faults: What is wrong with the list itself.
+    """
+
+    role: str
+    source: str
+    pairs: list[tuple[str, str | None]]
+    classes: tuple[str, ...]
+    rules: MaskRules
+    new_ids: list[int]
+    faults: list[Fault]
+
+
+def read_splits(target: str | Path) -> list[Split]:
+    """The splits of a config file or of a folder in VOC's layout.
+
+    Raises:
+        UserError: If it is neither, or a list cannot be found.
+    """
+    target = Path(target)
+    if target.is_dir():
+        named = _of_folder(target)
+    elif target.is_file():
+        try:
+            config = Config.fromfile(target)
+        except (OSError, SyntaxError, KeyError, ValueError) as error:
+            raise UserError(f'{target} cannot be read as a config ({error}).') from error
+        named = _of_config(config, target)
+    else:
+        raise UserError(
+            f'{target} is not there; give a config such as configs/pan/pan_r101-d16_voc.py, or '
+            'the folder VOCdevkit/VOC2012.'
+        )
+    init_default_scope('mmseg')
+    splits = {}
+    for role, config in named:
+        split = _read_split(role, config)
+        # test_dataloader is mostly val_dataloader again.
+        splits.setdefault((split.source, tuple(split.pairs[:1])), split)
+    return list(splits.values())
+
+
+def _of_folder(folder: Path) -> Iterator[tuple[str, dict]]:
+    for root in (folder, folder / 'VOC2012', folder / 'VOCdevkit' / 'VOC2012'):
+        lists = root / 'ImageSets' / 'Segmentation'
+        if (lists / 'train.txt').is_file():
+            break
+    else:
+        raise UserError(
+            f'{folder} holds no ImageSets/Segmentation/train.txt, as VOC2012 does; for data in '
+            'another layout give the config that trains on it.'
+        )
+    joined = not (lists / 'aug.txt').is_file() and (lists / 'trainaug.txt').is_file()
+    for name in ('trainaug', 'val') if joined else ('train', 'aug', 'val'):
+        if (lists / f'{name}.txt').is_file():
+            masks = 'SegmentationClassAug' if 'aug' in name else 'SegmentationClass'
+            yield (
+                'val' if name == 'val' else 'train',
+                dict(
+                    type='VOCAugDataset',
+                    data_root=str(root),
+                    ann_file=f'ImageSets/Segmentation/{name}.txt',
+                    data_prefix=dict(img_path='JPEGImages', seg_map_path=masks),
+                ),
+            )
+
+
+def _of_config(config: Config, path: Path) -> Iterator[tuple[str, dict]]:
+    found = False
+    for role in ('train', 'val', 'test'):
+        loader = config.get(f'{role}_dataloader')
+        for dataset in _leaves(loader.dataset if loader else None):
+            found = True
+            yield 'train' if role == 'train' else 'val', dataset
+    if not found:
+        raise UserError(f'{path} names no data set: it has no train_dataloader.')
+
+
+def _leaves(dataset: dict | None) -> Iterator[dict]:
+    """The data sets inside ``ConcatDataset``, ``RepeatDataset`` and the like."""
+    if not dataset:
+        return
+    if 'dataset' in dataset:
+        yield from _leaves(dataset['dataset'])
+    elif 'datasets' in dataset:
+        for item in dataset['datasets']:
+            yield from _leaves(item)
+    else:
+        yield dataset
+
+
+def _read_split(role: str, config: dict) -> Split:
+    # Built without reading anything, the data set itself tells what its arguments mean.
+    dataset = DATASETS.build({**config, 'lazy_init': True, 'pipeline': []})
+    if not isinstance(dataset, BaseSegDataset):
+        raise UserError(f'{config["type"]} is not a data set of images and masks.')
+    classes = dataset.metainfo.get('classes')
+    if not classes:
+        raise UserError(
+            f'The data set {config["type"]} names no classes; add "metainfo=dict(classes=[...])".'
+        )
+    images = dataset.data_prefix['img_path']
+    masks = dataset.data_prefix.get('seg_map_path')
+    faults: list[Fault] = []
+    if dataset.ann_file and not Path(dataset.ann_file).is_dir():
+        source = dataset.ann_file
+        names = _check_names(source, faults)
+    else:
+        source = images
+        suffix = dataset.img_suffix
+        if not Path(images).is_dir():
+            raise UserError(f'The folder {images} is not there; set data_root in the config.')
+        names = sorted(
+            str(path.relative_to(images))[: -len(suffix)]
+            for path in Path(images).rglob(f'*{suffix}')
+        )
+    pairs = [
+        (
+            str(Path(images) / f'{name}{dataset.img_suffix}'),
+            str(Path(masks) / f'{name}{dataset.seg_map_suffix}') if masks else None,
+        )
+        for name in names
+    ]
+    return Split(role, source, pairs, tuple(classes), *mask_rules(dataset), faults)
+
+
+def _check_names(source: str, faults: list[Fault]) -> list[str]:
+    """The names of a list as they should have been, and what is wrong with them."""
+    names = []
+    spaces, extensions, empty = [], [], []
+    for number, line in enumerate(read_lines(Path(source)), 1):
+        name = line.strip()
+        if not name:
+            empty.append(number)
+            continue
+        if line != name:
+            spaces.append(number)
+        if name.lower().endswith(_IMAGE_SUFFIXES):
+            extensions.append(number)
+            name = name.rsplit('.', 1)[0]
+        names.append(name)
+    for kind, lines in (
+        ('space in list', spaces),
+        ('extension in list', extensions),
+        ('empty line in list', empty),
+    ):
+        if lines:
+            faults.append(Fault(kind, source, f'lines {shortened(lines)}'))
+    for name, count in sorted(Counter(names).items()):
+        if count > 1:
+            faults.append(Fault('duplicate id', source, f'{name} stands there {count} times'))
+    return list(dict.fromkeys(names))
+
+
+def faults_between(splits: list[Split]) -> Iterator[Fault]:
+    """Images that lists share: between train and val, or twice in training."""
+    seen: dict[str, Split] = {}
+    for split in splits:
+        for image, _ in split.pairs:
+            other = seen.setdefault(image, split)
+            if other is split:
+                continue
+            if other.role != split.role:
+                yield Fault('in train and val', image, f'in {other.source} and {split.source}')
+            elif other.source != split.source:
+                yield Fault('duplicate id', image, f'in {other.source} and {split.source}')

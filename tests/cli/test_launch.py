@@ -1,0 +1,279 @@
+import argparse
+
+import pytest
+import torch
+from mmengine.config import Config, ConfigDict
+
+from mmseg_pan import UserError, cli
+from mmseg_pan.engine import resume
+from tests.paths import ROOT
+
+TOY = str(ROOT / 'configs/pan/pan_r18-d16_toy.py')
+
+
+@pytest.fixture
+def cfg(tmp_path):
+    cfg = Config(
+        dict(
+            work_dir=str(tmp_path),
+            optim_wrapper=dict(type='OptimWrapper'),
+            default_hooks=dict(checkpoint=dict(type='CheckpointHook', save_best='mIoU')),
+        ),
+    )
+    object.__setattr__(cfg, '_filename', 'some_config.py')
+    return cfg
+
+
+def save(tmp_path, *names):
+    for name in names:
+        torch.save(dict(state_dict=dict(weight=torch.ones(100))), tmp_path / name)
+
+
+def test_checkpoints_come_by_iteration_and_not_by_name(tmp_path):
+    save(tmp_path, 'iter_9.pth', 'iter_10.pth', 'best_mIoU_iter_99.pth', 'iter_200.pth.tmp')
+    assert [p.name for p in resume.checkpoints(tmp_path)] == ['iter_10.pth', 'iter_9.pth']
+    assert resume.checkpoints(tmp_path / 'no') == []
+
+
+def test_resume_left_out(cfg, tmp_path):
+    save(tmp_path, 'iter_4.pth')
+    assert resume.set_resume(cfg, None) == 'Starts from iteration 0.'
+    assert cfg.resume is False
+
+
+def test_resume_newest(cfg, tmp_path):
+    save(tmp_path, 'iter_4.pth')
+    assert resume.set_resume(cfg, 'newest') == f'Resumes {tmp_path / "iter_4.pth"}.'
+    assert (cfg.resume, cfg.load_from) == (True, str(tmp_path / 'iter_4.pth'))
+
+
+def test_resume_newest_without_one(cfg, tmp_path):
+    with pytest.raises(UserError, match=r'no checkpoint in .* to resume; .*"--resume auto"'):
+        resume.set_resume(cfg, 'newest')
+
+
+def test_resume_auto_says_which(cfg, tmp_path):
+    assert 'no checkpoint' in resume.set_resume(cfg, 'auto')
+    assert cfg.resume is False
+    save(tmp_path, 'iter_4.pth')
+    assert 'Resumes' in resume.set_resume(cfg, 'auto')
+    assert cfg.resume is True
+
+
+def test_resume_from_a_path(cfg, tmp_path):
+    save(tmp_path, 'mine.pth', 'iter_4.pth')
+    resume.set_resume(cfg, str(tmp_path / 'mine.pth'))
+    assert cfg.load_from == str(tmp_path / 'mine.pth')
+    with pytest.raises(UserError, match=r'no\.pth to resume is not there'):
+        resume.set_resume(cfg, str(tmp_path / 'no.pth'))
+
+
+def flip_a_bit(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ('damage', 'words'),
+    [
+        (lambda p: p.write_bytes(p.read_bytes()[:-100]), 'it is cut off'),
+        (lambda p: p.write_bytes(b''), 'it is empty'),
+        (lambda p: p.write_bytes(b'hello'), 'it is not a file of torch'),
+        (flip_a_bit, 'checksum of'),
+    ],
+)
+def test_damaged_newest_is_named_and_the_newest_whole_one_is_taken(cfg, tmp_path, damage, words):
+    save(tmp_path, 'iter_4.pth', 'iter_8.pth', 'iter_12.pth')
+    damage(tmp_path / 'iter_12.pth')
+    told = resume.set_resume(cfg, 'auto')
+    assert told.startswith(f'The checkpoint {tmp_path / "iter_12.pth"} is damaged ({words}')
+    assert told.endswith(f'Resumes {tmp_path / "iter_8.pth"}.')
+    assert cfg.load_from == str(tmp_path / 'iter_8.pth')
+    with pytest.raises(UserError, match=r'iter_12\.pth is damaged'):
+        resume.set_resume(cfg, str(tmp_path / 'iter_12.pth'))
+    for name in ('iter_4.pth', 'iter_8.pth'):
+        (tmp_path / name).unlink()
+    with pytest.raises(UserError, match=r'no whole checkpoint in .*iter_12\.pth is damaged'):
+        resume.set_resume(cfg, 'auto')  # a day of training is not thrown away in silence
+
+
+@pytest.mark.parametrize(
+    ('line', 'expected'),
+    [
+        ('--resume a.py', ['--resume=newest', 'a.py']),
+        ('a.py --resume', ['a.py', '--resume']),
+        ('a.py --resume auto', ['a.py', '--resume', 'auto']),
+        ('--resume auto a.py', ['--resume', 'auto', 'a.py']),
+        ('--resume x.pth a.py', ['--resume', 'x.pth', 'a.py']),
+        ('--resume --amp a.py', ['--resume', '--amp', 'a.py']),
+    ],
+)
+def test_bare_resume_does_not_swallow_the_config(line, expected):
+    assert cli.parse_resume(line.split()) == expected
+
+
+def test_auto_scale_lr_needs_a_base(cfg):
+    with pytest.raises(UserError, match=r'needs auto_scale_lr=.* some_config.py has none'):
+        cli.set_auto_scale_lr(cfg)
+    cfg.auto_scale_lr = ConfigDict(enable=False, base_batch_size=16)
+    cli.set_auto_scale_lr(cfg)
+    assert cfg.auto_scale_lr.enable
+
+
+@pytest.mark.parametrize(
+    ('cuda', 'bfloat16', 'expected'),
+    [
+        (False, False, dict(type='BFloat16OptimWrapper')),
+        (True, True, dict(type='BFloat16OptimWrapper')),
+        (True, False, dict(type='AmpOptimWrapper', loss_scale='dynamic')),
+    ],
+)
+def test_amp_takes_bfloat16_where_it_is(cfg, monkeypatch, cuda, bfloat16, expected):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda)
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: bfloat16)
+    monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: True)
+    cli.set_amp(cfg)
+    assert cfg.optim_wrapper == expected
+    cfg.optim_wrapper.type = 'Other'
+    with pytest.raises(UserError, match='OptimWrapper, not Other'):
+        cli.set_amp(cfg)
+
+
+def test_amp_on_a_cpu_that_would_emulate_it(cfg, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: False)
+    with pytest.raises(UserError, match='many times as long as without; leave --amp out'):
+        cli.set_amp(cfg)
+
+
+def test_test_time_augmentation_wraps_model_and_pipeline(cfg):
+    with pytest.raises(UserError, match='--tta needs tta_model and tta_pipeline in some_config'):
+        cli.set_tta(cfg)
+    toy = cli.load_config(TOY)
+    model = toy.model
+    cli.set_tta(toy)
+    assert (toy.model.type, toy.model.module) == ('FastTTAModel', model)
+    assert toy.test_dataloader.dataset.pipeline == toy.tta_pipeline
+    assert toy.tta_pipeline[-1].type == 'TestTimeAug'
+
+
+def test_no_validate(cfg):
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = dict(type='x')
+    cli.drop_validation(cfg)
+    assert cfg.val_cfg is cfg.val_dataloader is cfg.val_evaluator is None
+    assert 'save_best' not in cfg.default_hooks.checkpoint
+
+
+def test_synchronised_batch_norm_with_several_gpus_alone(cfg, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    cli.set_devices(cfg, 'none')
+    assert 'sync_bn' not in cfg
+    cli.set_devices(cfg, 'pytorch')
+    assert cfg.sync_bn == 'torch'
+
+
+def test_launchers_without_gpu(cfg, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.delenv('RANK', raising=False)
+    with pytest.raises(UserError, match='--launcher slurm needs GPUs'):
+        cli.set_devices(cfg, 'slurm')
+    with pytest.raises(UserError, match=r'is for torchrun; type "bash tools/dist_train.sh'):
+        cli.set_devices(cfg, 'pytorch')
+
+
+def test_pretrained_files_are_found_anywhere_in_a_model():
+    model = dict(
+        pretrained='a.pth',
+        backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='b.pth')),
+        neck=dict(init_cfg=dict(type='Normal', layer='Conv2d')),
+        module=dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='c.pth'))),
+    )
+    assert cli.pretrained_files(model) == [
+        ('pretrained', 'a.pth'),
+        ('backbone.init_cfg.checkpoint', 'b.pth'),
+        ('module.backbone.init_cfg.checkpoint', 'c.pth'),
+    ]
+
+
+def pretrained(checkpoint):
+    backbone = dict(init_cfg=dict(type='Pretrained', checkpoint=checkpoint))
+    return Config(dict(model=dict(backbone=backbone)))
+
+
+def test_pretrained_file_that_is_there(tmp_path):
+    torch.save({'weight': torch.zeros(1)}, tmp_path / 'w.pth')
+    cli.check_pretrained(pretrained(str(tmp_path / 'w.pth')))
+
+
+@pytest.mark.parametrize(
+    'checkpoint', ['no/such.pth', 'http://127.0.0.1:9/none.pth', 'open-mmlab://no_such_model']
+)
+def test_pretrained_file_that_cannot_be_had(checkpoint):
+    with pytest.raises(
+        UserError,
+        match=rf'weights {checkpoint} could not be had .*model.backbone.init_cfg.checkpoint=FILE',
+    ):
+        cli.check_pretrained(pretrained(checkpoint))
+
+
+def test_missing_data_of_a_data_set_that_is_not_ours(monkeypatch):
+    monkeypatch.setenv('CITYSCAPES_ROOT', '/no/cityscapes')
+    cfg = Config.fromfile(ROOT / 'configs/pan/pan_r101-d16_cityscapes.py')
+    with pytest.raises(UserError, match=r'/no/cityscapes.* of train_dataloader is not there; set'):
+        cli.check_data(cfg, 'train')
+
+
+def test_config_that_is_not_there():
+    with pytest.raises(UserError, match=r'did you mean .*pan_r18-d16_toy.py\?'):
+        cli.load_config(TOY.replace('d16_toy', 'd16-toy'))
+    with pytest.raises(UserError, match='is not there; see configs/pan'):
+        cli.load_config('nowhere/x.py')
+
+
+def test_work_dir_from_flag_then_config_then_name():
+    assert cli.load_config(TOY).work_dir == './work_dirs/pan_r18-d16_toy'
+    assert cli.load_config(TOY, {'work_dir': 'b'}).work_dir == 'b'
+    assert cli.load_config(TOY, {'work_dir': 'b'}, 'a').work_dir == 'a'
+
+
+def test_config_options_without_equals_sign(capsys):
+    parser = argparse.ArgumentParser()
+    cli.add_common_arguments(parser)
+    with pytest.raises(SystemExit, match='2'):
+        parser.parse_args(['--cfg-options', 'a=1', 'config.py'])
+    assert "takes KEY=VALUE, not 'config.py' (put the config before" in capsys.readouterr().err
+    assert parser.parse_args(['--cfg-options', 'a.b=[1,2]']).cfg_options == {'a.b': [1, 2]}
+
+
+def test_worker_tracebacks_are_cut_to_the_sentence():
+    text = 'Caught UserError in DataLoader worker process 0.\nOriginal Traceback:\n  File "x"\n'
+    error = UserError(f'{text}mmseg_pan.errors.UserError: The mask a.png holds id 30.')
+    assert cli.sentence(error) == 'The mask a.png holds id 30.'
+    assert cli.sentence(UserError('Just this.')) == 'Just this.'
+
+
+def test_user_errors_exit_with_2_and_others_keep_their_traceback(capsys):
+    def mistake():
+        raise UserError('Look here.')
+
+    def defect():
+        raise RuntimeError('ours')
+
+    with pytest.raises(SystemExit, match='2'):
+        cli.run_tool(mistake)
+    assert capsys.readouterr().err == 'error: Look here.\n'
+    with pytest.raises(RuntimeError, match='ours'):
+        cli.run_tool(defect)
+
+
+def test_a_head_with_too_few_classes_is_told_before_training(toy_root, monkeypatch):
+    monkeypatch.setenv('TOY_ROOT', str(toy_root))
+    cfg = Config.fromfile(ROOT / 'configs/pan/pan_r18-d16_toy.py')
+    cli.check_data(cfg, 'train', 'test')
+    cfg.model.decode_head.num_classes = 6
+    with pytest.raises(UserError, match=r'has 7 classes, .* num_classes=6; .*num_classes=7'):
+        cli.check_data(cfg, 'train')
+    cfg.model = dict(type='FastTTAModel', module=cfg.model)
+    with pytest.raises(UserError, match='has 7 classes'):
+        cli.check_data(cfg, 'test')

@@ -1,0 +1,211 @@
+"""The runner: each run once, on record, with what decides on it."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from PIL import Image
+
+from mmseg_pan import UserError
+from mmseg_pan.experiments import runner
+from mmseg_pan.experiments.results import read_results
+from mmseg_pan.experiments.runner import run_all
+from mmseg_pan.experiments.spec import read_spec
+from mmseg_pan.files import exclusive
+from tests.paths import ROOT
+
+SPEC = """
+runs:
+  - {name: PAN, config: configs/pan/pan_r18-d16_toy.py, seeds: [0, 1]}
+  - {name: FCN, config: configs/pan/fcn_r18-d16_toy.py, seeds: [0], options: {train_cfg.max_iters: 7}}
+options: {train_cfg.max_iters: 5}
+selections: {two: [disk, ring]}
+compare: [[PAN, FCN]]
+"""  # noqa: E501
+
+
+@pytest.fixture
+def spec_file(tmp_path):
+    file = tmp_path / 'spec.yaml'
+    file.write_text(SPEC)
+    return file
+
+
+@pytest.fixture
+def trained(monkeypatch, toy_root):
+    """Stands for train.py and test.py: notes what they were given, and predicts the truth."""
+    monkeypatch.setenv('TOY_ROOT', str(toy_root))
+    seen = []
+
+    def train_and_test(file, folder, root):
+        cfg = Config.fromfile(file)
+        seen.append((cfg.model.decode_head.type, cfg.randomness.seed, cfg.train_cfg.max_iters))
+        if len(seen) == trained.fails_at:
+            raise UserError('train.py failed, see above.')
+        (folder / 'predictions').mkdir(parents=True, exist_ok=True)
+        for mask in (toy_root / 'SegmentationClass').glob('*.png'):
+            truth = np.array(Image.open(mask))
+            truth[truth == 255] = 0
+            if cfg.model.decode_head.type == 'FCNHead':
+                truth[:, :32] = 0
+            Image.fromarray(truth).save(folder / 'predictions' / mask.name)
+        log = folder / '1' / 'vis_data' / 'scalars.json'
+        log.parent.mkdir(parents=True, exist_ok=True)
+        rows = [dict(step=s, loss=1.0, time=0.4, data_time=0.1) for s in (1, 2)]
+        log.write_text('\n'.join(map(json.dumps, [*rows, dict(step=2, mIoU=3)])))
+
+    trained = train_and_test
+    trained.fails_at = None
+    trained.seen = seen
+    monkeypatch.setattr(runner, 'train_and_test', trained)
+    return trained
+
+
+def test_each_run_once_and_a_line_for_each(spec_file, tmp_path, trained, capsys):
+    spec = read_spec(spec_file, ROOT)
+    run_all(spec, tmp_path / 'work')
+    assert trained.seen == [('PANHead', 0, 5), ('FCNHead', 0, 7), ('PANHead', 1, 5)]
+    lines = read_results(spec_file.with_suffix('.jsonl'))
+    assert [line['kind'] for line in lines] == ['run', 'run', 'run', 'comparison']
+    pan, fcn, _, comparison = lines
+    assert (pan['name'], pan['seed'], pan['mIoU'], pan['mIoU_two']) == ('PAN', 0, 100, 100)
+    assert set(pan['IoU']) == {'background', 'disk', 'ring', 'square', 'triangle', 'star', 'cross'}
+    assert fcn['options'] == {'train_cfg.max_iters': 7} and fcn['iterations'] == 7
+    assert pan['test_images'] == 4
+    assert (pan['seconds_per_iteration'], pan['waiting_for_data']) == (0.4, 0.25)
+    assert 'torch' in pan['versions'] and len(pan['commits'][0]) >= 12 and pan['date']
+    assert comparison['mIoU']['mean'] == pytest.approx(100 - fcn['mIoU'], abs=0.01)
+    assert comparison['seeds'] == [[0, 1], [0]]
+    before = spec.results.path.read_text()
+    run_all(spec, tmp_path / 'work')
+    assert len(trained.seen) == 3
+    assert spec.results.path.read_text() == before
+    assert capsys.readouterr().out.count('done') == 3
+
+
+def test_goes_on_after_a_failure_and_keeps_what_is_done(spec_file, tmp_path, trained):
+    trained.fails_at = 2
+    with pytest.raises(UserError, match=r'train\.py failed'):
+        run_all(read_spec(spec_file, ROOT), tmp_path / 'work')
+    assert len(read_results(spec_file.with_suffix('.jsonl'))) == 1
+    trained.fails_at = 4  # PAN, seed 1: the seeds so far are compared
+    with pytest.raises(UserError, match=r'train\.py failed'):
+        run_all(read_spec(spec_file, ROOT), tmp_path / 'work')
+    *_, comparison = read_results(spec_file.with_suffix('.jsonl'))
+    assert (comparison['kind'], comparison['seeds']) == ('comparison', [[0], [0]])
+    run_all(read_spec(spec_file, ROOT), tmp_path / 'work')
+    heads = [head for head, _, _ in trained.seen]
+    assert heads == ['PANHead', 'FCNHead', 'FCNHead', 'PANHead', 'PANHead']
+    *_, comparison = read_results(spec_file.with_suffix('.jsonl'))
+    assert comparison['seeds'] == [[0, 1], [0]]
+
+
+def test_other_options_are_another_run_in_another_folder(spec_file, tmp_path, trained):
+    run_all(read_spec(spec_file, ROOT), tmp_path / 'work')
+    spec_file.write_text(SPEC.replace('max_iters: 7', 'max_iters: 8'))
+    run_all(read_spec(spec_file, ROOT), tmp_path / 'work')
+    assert trained.seen[3:] == [('FCNHead', 0, 8)]
+    assert len(list((tmp_path / 'work').iterdir())) == 4
+
+
+def test_what_is_replaced_by_an_option_is_known_again(spec_file, tmp_path, trained):
+    """The mark for replacing, which mmengine takes out of the options that it is given."""
+    sgd = '{_delete_: true, type: OptimWrapper, optimizer: {type: SGD, lr: 0.1}}'
+    text = SPEC.replace('{train_cfg.max_iters: 5}', f'{{optim_wrapper: {sgd}}}')
+    spec_file.write_text(text)
+    run_all(read_spec(spec_file, ROOT), tmp_path / 'work')
+    first, *_ = read_results(spec_file.with_suffix('.jsonl'))
+    assert first['options']['optim_wrapper']['_delete_'] is True
+    run_all(read_spec(spec_file, ROOT), tmp_path / 'work')
+    assert len(trained.seen) == 3
+
+
+def test_more_seeds_take_the_comparison_s_place(spec_file, tmp_path, trained):
+    run_all(read_spec(spec_file, ROOT), tmp_path / 'work')
+    spec_file.write_text(SPEC.replace('[0, 1]', '[0, 1, 2]'))
+    run_all(read_spec(spec_file, ROOT), tmp_path / 'work')
+    compared = [
+        line['seeds']
+        for line in read_results(spec_file.with_suffix('.jsonl'))
+        if line['kind'] == 'comparison'
+    ]
+    assert compared == [[[0, 1, 2], [0]]]
+
+
+def test_comparisons_need_no_more_than_what_is_on_record(spec_file, tmp_path, trained):
+    run_all(read_spec(spec_file, ROOT), tmp_path / 'work')
+    shutil.rmtree(tmp_path / 'work')
+    spec_file.write_text(SPEC.replace('[[PAN, FCN]]', '[[PAN, FCN], [FCN, PAN]]'))
+    run_all(read_spec(spec_file, ROOT), tmp_path / 'elsewhere')
+    assert len(trained.seen) == 3 and not (tmp_path / 'elsewhere').exists()
+    *_, there, back = read_results(spec_file.with_suffix('.jsonl'))
+    assert back['mIoU_two']['mean'] == -there['mIoU_two']['mean'] < 0
+    for file in spec_file.with_suffix('').glob('FCN*.npz'):
+        file.unlink()
+    spec_file.write_text(SPEC.replace('[[PAN, FCN]]', '[[PAN, FCN], [PAN, PAN], [FCN, FCN]]'))
+    with pytest.raises(UserError, match=r'FCN\S*\.npz is not there, .* delete its line from'):
+        run_all(read_spec(spec_file, ROOT), tmp_path / 'work')
+
+
+def test_what_another_process_does_is_left_to_it(spec_file, tmp_path, trained, capsys):
+    spec = read_spec(spec_file, ROOT)
+    folder = tmp_path / 'work' / spec.experiments[1].folder
+    folder.mkdir(parents=True)
+    with exclusive(folder):
+        run_all(spec, tmp_path / 'work')
+    assert trained.seen == [('PANHead', 0, 5), ('PANHead', 1, 5)]
+    assert '[2/3] FCN, seed 0: another process is at it' in capsys.readouterr().out
+    run_all(spec, tmp_path / 'work')
+    assert trained.seen[2:] == [('FCNHead', 0, 7)]
+
+
+@pytest.mark.parametrize(
+    ('old', 'new', 'message'),
+    [
+        ('runs:', 'experiments:', 'must have "runs"'),
+        ('seeds: [0, 1]', 'seed: 0', 'must have "runs", a list of .*seeds'),
+        ('pan_r18-d16_toy.py', 'pan_r19.py', 'names configs/pan/pan_r19.py, which is not there'),
+        ('[PAN, FCN]', '[PAN, PSP]', 'compares "PSP", which is not in its runs'),
+    ],
+)
+def test_mistakes_in_the_file(spec_file, old, new, message):
+    spec_file.write_text(SPEC.replace(old, new))
+    with pytest.raises(UserError, match=message):
+        read_spec(spec_file, ROOT)
+
+
+def test_unknown_file_and_class(spec_file, tmp_path, trained):
+    with pytest.raises(UserError, match=r'none\.yaml is not there'):
+        read_spec(Path('none.yaml'), ROOT)
+    with pytest.raises(UserError, match=r'ends in \.jsonl, not to mine\.$'):
+        read_spec(spec_file, ROOT, Path('mine'))
+    spec_file.write_text(SPEC.replace('ring', 'circle'))
+    with pytest.raises(UserError, match=r"selections.two has \['circle'\], .* choose from"):
+        run_all(read_spec(spec_file, ROOT), tmp_path / 'work')
+    assert not trained.seen
+
+
+def test_a_record_of_one_s_own_leaves_the_other_as_it_is(spec_file, tmp_path, trained):
+    run_all(read_spec(spec_file, ROOT), tmp_path / 'work')
+    before = spec_file.with_suffix('.jsonl').read_text()
+    mine = tmp_path / 'mine' / 'heads.jsonl'
+    run_all(read_spec(spec_file, ROOT, mine), tmp_path / 'mine')
+    assert len(trained.seen) == 6
+    assert len(read_results(mine)) == 4
+    assert spec_file.with_suffix('.jsonl').read_text() == before
+
+
+@pytest.mark.slow
+def test_the_tool_trains_and_tests_for_real(run_tool, tmp_path):
+    spec = tmp_path / 'real.yaml'
+    spec.write_text(
+        'runs: [{name: PAN, config: configs/pan/pan_r18-d16_toy.py, seeds: [3]}]\n'
+        'options: {train_cfg.max_iters: 2, default_hooks.logger.interval: 1,\n'
+        '  train_dataloader.batch_size: 2}\n'
+    )
+    run_tool('run_experiments.py', spec)
+    (line,) = read_results(tmp_path / 'real.jsonl')
+    assert (line['seed'], line['iterations']) == (3, 2) and 0 <= line['mIoU'] <= 100
