@@ -12,10 +12,9 @@ check_stack()
 
 # OneDL's mmseg prints twice that an optional import of its own failed.
 with contextlib.redirect_stdout(io.StringIO()):
-    import mmseg.datasets  # noqa: F401
+    import mmseg.datasets
 
 from . import datasets, engine, evaluation, models, weights  # noqa: E402
 from .errors import UserError  # noqa: E402
 
 __version__ = '0.1.0'
-__all__ = ['UserError', 'datasets', 'engine', 'evaluation', 'models', 'weights']

@@ -13,27 +13,3 @@ from .testing import (
     use_test_pipeline,
 )
 from .training import drop_validation, set_amp, set_auto_scale_lr
-
-__all__ = [
-    'ConfigOptions',
-    'add_common_arguments',
-    'build_runner',
-    'check_checkpoint',
-    'check_data',
-    'check_pretrained',
-    'drop_validation',
-    'is_exported',
-    'load_config',
-    'parse_resume',
-    'run_tool',
-    'sentence',
-    'set_amp',
-    'set_auto_scale_lr',
-    'set_devices',
-    'set_exported',
-    'set_fast_test',
-    'set_tta',
-    'set_visualization',
-    'use_test_pipeline',
-    'whole_number',
-]

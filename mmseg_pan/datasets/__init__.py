@@ -8,13 +8,3 @@ from .transforms import (
     FastRandomCrop,
     FastRandomFlip,
 )
-
-__all__ = [
-    'CheckedSegDataset',
-    'FastPackSegInputs',
-    'FastPhotoMetricDistortion',
-    'FastRandomCrop',
-    'FastRandomFlip',
-    'ToyShapesDataset',
-    'VOCAugDataset',
-]

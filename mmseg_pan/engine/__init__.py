@@ -7,15 +7,3 @@ from .stop_signal import StopSignalHook
 from .stream import StreamDataset, StreamSampler
 from .summary import RunSummaryHook
 from .verified_checkpoint import VerifiedCheckpointHook
-
-__all__ = [
-    'BFloat16OptimWrapper',
-    'ChannelsLastHook',
-    'ResumableTrainLoop',
-    'RunSummaryHook',
-    'SafeCheckpointHook',
-    'StopSignalHook',
-    'StreamDataset',
-    'StreamSampler',
-    'VerifiedCheckpointHook',
-]

@@ -4,11 +4,3 @@ from .fast_inference import FastTestHook, prepare_for_inference
 from .fast_iou import FastIoUMetric
 from .fast_tta import FastTTAModel
 from .selected_iou import SelectedIoUMetric
-
-__all__ = [
-    'FastIoUMetric',
-    'FastTTAModel',
-    'FastTestHook',
-    'SelectedIoUMetric',
-    'prepare_for_inference',
-]

@@ -4,5 +4,3 @@ from mmseg_pan.weights.loading import load_segmentor
 
 from .images import read_image
 from .predictor import Predictor
-
-__all__ = ['Predictor', 'load_segmentor', 'read_image']

@@ -4,12 +4,3 @@ from .fpa import FeaturePyramidAttention
 from .gau import GlobalAttentionUpsample
 from .heads import FPAHead, PANHead
 from .necks import FPANeck, GAUNeck
-
-__all__ = [
-    'FPAHead',
-    'FPANeck',
-    'FeaturePyramidAttention',
-    'GAUNeck',
-    'GlobalAttentionUpsample',
-    'PANHead',
-]

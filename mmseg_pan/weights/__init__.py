@@ -4,12 +4,3 @@ from .convert import convert_file, convert_state
 from .exported import ExportedSegmentor
 from .loading import load_segmentor
 from .tensors import read_weights, write_weights
-
-__all__ = [
-    'ExportedSegmentor',
-    'convert_file',
-    'convert_state',
-    'load_segmentor',
-    'read_weights',
-    'write_weights',
-]

@@ -52,16 +52,15 @@ def safe_loading(unsafe: bool = False) -> Iterator[None]:
         unsafe: The opposite: let files run their code, where somebody asked for it.
     """
     force, never = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD', 'TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD'
-    before = {name: os.environ.pop(name, None) for name in (force, never)}
+    before = os.environ.copy()
+    os.environ.pop(force if unsafe else never, None)
     os.environ[never if unsafe else force] = '1'
     try:
         with torch.serialization.safe_globals(safe_objects()):
             yield
     finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def find_damage(path: str | Path) -> str | None:
