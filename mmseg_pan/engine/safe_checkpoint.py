@@ -1,5 +1,7 @@
 """Checkpoints that ``torch.load(weights_only=True)`` reads, with no exception granted."""
 
+from collections import Counter, OrderedDict
+
 import numpy as np
 import torch
 from mmengine.hooks import Hook
@@ -11,13 +13,20 @@ _KEY = 'log_history'  # beside message_hub, where stock mmengine does not look
 
 
 def to_plain(value):
-    """Replace numpy's types by Python's and torch's, through dicts, lists and tuples."""
+    """Replace what torch's safe loader refuses by plain types of the same content.
+
+    numpy's numbers and arrays become Python's and torch's, named tuples become tuples, arrays of
+    strings lists, and dicts of any class but those that the loader knows plain dicts.
+    """
     if isinstance(value, dict):
-        return type(value)((key, to_plain(item)) for key, item in value.items())
+        plain = {key: to_plain(item) for key, item in value.items()}
+        return type(value)(plain) if type(value) in (Counter, OrderedDict) else plain
     if isinstance(value, (list, tuple)):
-        return type(value)(map(to_plain, value))
+        return (tuple if isinstance(value, tuple) else list)(map(to_plain, value))
+    if isinstance(value, (set, frozenset)):
+        return {to_plain(item) for item in value}
     if isinstance(value, np.ndarray):
-        return torch.from_numpy(value)
+        return torch.from_numpy(value) if value.dtype.kind in 'biufc' else to_plain(value.tolist())
     if isinstance(value, np.generic):
         return value.item()
     return value

@@ -1,6 +1,5 @@
 """Checkpoints that are whole or absent, and an old one that waits for the new one."""
 
-import re
 from pathlib import Path
 
 import torch
@@ -13,6 +12,10 @@ from mmseg.registry import HOOKS
 from mmseg_pan.errors import UserError
 from mmseg_pan.files import disk_errors_explained, remove_leftovers, write_whole
 from mmseg_pan.weights.trust import find_damage
+
+from .run_record import begin_run, forget_checkpoint, new_run_id, note_checkpoint, read_runs
+
+_OWN = 'own_checkpoints'  # in the message hub, which checkpoints keep
 
 
 @register_backend('whole_files')
@@ -35,26 +38,40 @@ class VerifiedCheckpointHook(CheckpointHook):
     - It is read back before ``last_checkpoint`` names it and before older ones go.
     - ``last_checkpoint`` is put right when the work dir was moved.
     - Weights that are not finite are never written.
+    - ``max_keep_ckpts`` and ``save_best`` remove only what this run, or the one that it resumes,
+      has written.
 
     Takes the arguments of CheckpointHook; ``backend_args`` and ``out_dir`` on other
     machines keep mmengine's behaviour.
     """
 
     def __init__(self, *args, backend_args: dict | None = None, **kwargs):
-        backend_args = backend_args or dict(backend='whole_files')
         super().__init__(*args, backend_args=backend_args, **kwargs)
+        # An address such as s3://... names its back end itself.
+        if backend_args is None and '://' not in str(self.out_dir):
+            self.backend_args = dict(backend='whole_files')
+
+    @property
+    def _local(self) -> bool:
+        return (self.backend_args or {}).get('backend') == 'whole_files'
 
     def before_train(self, runner: Runner) -> None:
-        """Clear up after a kill or a move of the work dir."""
+        """Find out which run this is, and clear up after a kill or a move of the work dir."""
         # mmengine would delete by its own list here, before a checkpoint is verified.
         runner.message_hub.runtime_info.pop('keep_ckpt_ids', None)
+        if not runner._resume:  # a hub of this name may be left of an earlier run in this process
+            runner.message_hub.runtime_info.pop(_OWN, None)
         super().before_train(runner)
         resumed = Path(self.out_dir, self.filename_tmpl.format(runner.iter))
         if resumed.is_file():
             self.last_ckpt = str(resumed)
-        if not is_main_process():
+        self._identify(runner)
+        if not is_main_process() or not self._local:
             return
-        remove_leftovers(Path(self.out_dir))
+        folder = Path(self.out_dir)
+        remove_leftovers(folder)
+        with disk_errors_explained(folder):
+            begin_run(folder, self._own['id'], {**self._own['steps'], **self._own['best']})
         pointer = Path(runner.work_dir, 'last_checkpoint')
         if pointer.is_file():
             named = Path(pointer.read_text().strip())
@@ -62,11 +79,36 @@ class VerifiedCheckpointHook(CheckpointHook):
             if not named.is_file() and here.is_file():
                 write_whole(pointer, str(here).encode())
 
+    def _identify(self, runner: Runner) -> None:
+        """Take the identity of the resumed run and its list of checkpoints, or begin one.
+
+        Both lie in the message hub, and so in each checkpoint: a run removes only what it wrote.
+        """
+        own = runner.message_hub.runtime_info.get(_OWN)
+        if own is None:
+            own = dict(id=new_run_id(), steps={}, best={})
+            if runner._resume and self._local:  # of 0.1.0, which kept no list
+                own['steps'] = self._unlisted(runner.iter)
+        # Never the path of an older run in this folder.
+        self._own = dict(id=own['id'], steps=dict(own['steps']), best=dict(own['best']))
+        runner.message_hub.update_info(_OWN, self._own)
+
+    def _unlisted(self, step: int) -> dict[str, int]:
+        listed = {name for run in read_runs(self.out_dir) for name in run['checkpoints']}
+        names = {self.filename_tmpl.format(n): n for n in range(step + 1)}
+        return {
+            name: n
+            for name, n in names.items()
+            if name not in listed and Path(self.out_dir, name).is_file()
+        }
+
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Refuse weights that are not finite."""
         for part in ('state_dict', 'ema_state_dict'):
             for name, value in checkpoint.get(part, {}).items():
-                if value.is_floating_point() and not torch.isfinite(value).all():
+                if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+                    continue  # a module's get_extra_state() may give anything
+                if not torch.isfinite(value).all():
                     raise UserError(
                         f'{part} {name} is not finite after {runner.iter} iterations, and '
                         f'no checkpoint is written; those in {self.out_dir} are as they were: '
@@ -90,6 +132,8 @@ class VerifiedCheckpointHook(CheckpointHook):
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        self._note_best(runner, step)
+        self._note(runner, 'steps', name, step)
         runner.save_checkpoint(
             self.out_dir,
             name,
@@ -103,8 +147,7 @@ class VerifiedCheckpointHook(CheckpointHook):
         self._verify(self.last_ckpt)
         self._point_to_last(runner)
         if self.max_keep_ckpts > 0:
-            head, tail = self.filename_tmpl.split('{}')
-            self._remove_older(head, step, tail, self.max_keep_ckpts)
+            self._remove_older(runner, 'steps', step, self.max_keep_ckpts)
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
         """Save the best one, read it back, and only then remove the ones before it."""
@@ -115,14 +158,15 @@ class VerifiedCheckpointHook(CheckpointHook):
         attribute = 'best_ckpt_path_dict' if several else 'best_ckpt_path'
         before = getattr(self, attribute)
         setattr(self, attribute, dict.fromkeys(before) if several else None)
+        step = runner.epoch if self.by_epoch else runner.iter
         super()._save_best_checkpoint(runner, metrics)
         after = getattr(self, attribute)
-        saved = after.values() if several else [after]
-        for path in filter(None, saved):
+        self._note_best(runner, step)
+        for path in self._best_paths():
             self._verify(path)
-            best = re.fullmatch(r'(.*_)(\d+)(\.pth)', Path(path).name)
-            if best:
-                self._remove_older(best[1], int(best[2]), best[3], keep=1)
+            name = Path(path).name
+            prefix = name.removesuffix(self.filename_tmpl.format(step))
+            self._remove_older(runner, 'best', step, keep=1, prefix=prefix)
         # Where this validation was not better, the one before it still is the best.
         setattr(
             self,
@@ -130,9 +174,31 @@ class VerifiedCheckpointHook(CheckpointHook):
             {k: after[k] or before[k] for k in before} if several else after or before,
         )
 
+    def _best_paths(self) -> list[str]:
+        if not self.save_best:
+            return []
+        several = len(self.key_indicators) > 1
+        paths = self.best_ckpt_path_dict.values() if several else [self.best_ckpt_path]
+        return [str(path) for path in paths if path]
+
+    def _note_best(self, runner: Runner, step: int) -> None:
+        """Enter best checkpoints that mmengine has just written, before the next one is saved."""
+        for path in self._best_paths():
+            if Path(path).name not in self._own['best']:
+                self._note(runner, 'best', Path(path).name, step)
+
+    def _note(self, runner: Runner, kind: str, name: str, step: int) -> None:
+        """Enter a checkpoint in the run's list, ``steps`` or ``best``."""
+        self._own[kind][name] = step
+        runner.message_hub.update_info(_OWN, self._own)
+        if self._local and is_main_process():
+            with disk_errors_explained(Path(self.out_dir)):
+                folder, written = Path(self.out_dir), kind == 'best'
+                note_checkpoint(folder, self._own['id'], name, step, written)
+
     @master_only
     def _verify(self, path: str) -> None:
-        if self.backend_args['backend'] != 'whole_files':
+        if not self._local:
             return
         damage = find_damage(path)
         if damage:
@@ -147,13 +213,22 @@ class VerifiedCheckpointHook(CheckpointHook):
         with disk_errors_explained(pointer.parent):
             write_whole(pointer, str(self.last_ckpt).encode())
 
-    @master_only
-    def _remove_older(self, head: str, step: int, tail: str, keep: int) -> None:
-        """Keep the newest of those up to this step; what a later step left is not ours."""
-        found = []
-        for path in Path(self.out_dir).glob(f'{head}*{tail}'):
-            number = path.name.removeprefix(head).removesuffix(tail)
-            if number.isdigit() and int(number) <= step:
-                found.append((int(number), path))
-        for _, path in sorted(found)[:-keep]:
-            path.unlink()
+    def _remove_older(
+        self, runner: Runner, kind: str, step: int, keep: int, prefix: str = ''
+    ) -> None:
+        """Keep the newest of this run's up to this step; a later one is of a later start."""
+        own = self._own[kind]
+        found = sorted(
+            (number, name)
+            for name, number in own.items()
+            if number <= step and name.startswith(prefix)
+        )
+        for _, name in found[:-keep]:
+            del own[name]
+            if is_main_process():
+                path = self.file_backend.join_path(self.out_dir, name)
+                if self.file_backend.isfile(path):
+                    self.file_backend.remove(path)
+                if self._local:
+                    forget_checkpoint(Path(self.out_dir), self._own['id'], name)
+        runner.message_hub.update_info(_OWN, self._own)
