@@ -55,6 +55,7 @@ def main() -> None:
         else:
             cli.check_checkpoint(args.checkpoint, args.unsafe_load)
             cfg.load_from = args.checkpoint
+            cfg.resume = False
         if args.show or args.show_dir:
             cli.set_visualization(cfg, args.show, args.show_dir, args.wait_time)
         if args.tta:
@@ -67,6 +68,7 @@ def main() -> None:
         cli.set_fast_test(cfg, args.fast, args.amp)
         cli.set_devices(cfg, args.launcher, args.local_rank)
         runner = cli.build_runner(cfg)
+        runner.register_hook(cli.FittingCheckpointHook(args.checkpoint))
         runner.register_hook(RunSummaryHook(args.checkpoint))
         runner.test()
         if report and is_main_process():

@@ -5,6 +5,7 @@ from .checks import check_checkpoint, check_data, check_pretrained
 from .config import build_runner, load_config, set_devices
 from .run import run_tool, sentence
 from .testing import (
+    FittingCheckpointHook,
     is_exported,
     set_exported,
     set_fast_test,

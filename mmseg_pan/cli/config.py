@@ -12,9 +12,12 @@ from mmseg.registry import RUNNERS
 
 from mmseg_pan.errors import UserError
 
+from .labels import settle_ignore_index
+from .testing import count_fast
+
 
 def load_config(path: str, options: dict | None = None, work_dir: str | None = None) -> Config:
-    """Read a config file and settle where its results go.
+    """Read a config file, settle where its results go and which id all parts ignore.
 
     Args:
         path: Config file.
@@ -22,7 +25,7 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
         work_dir: Overrides the config; without either, ``work_dirs/<config stem>``.
 
     Raises:
-        UserError: If there is no such file.
+        UserError: If there is no such file, or its parts ignore different ids.
     """
     if not Path(path).is_file():
         folder = Path(path).parent
@@ -32,6 +35,7 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
         raise UserError(f'The config {path} is not there; {hint}')
     cfg = Config.fromfile(path)
     cfg.merge_from_dict(options or {})
+    settle_ignore_index(cfg)
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'./work_dirs/{Path(path).stem}'
     return cfg
 
@@ -73,8 +77,11 @@ def set_devices(cfg: Config, launcher: str, local_rank: int = 0) -> None:
 def build_runner(cfg: Config) -> Runner:
     """Build mmengine's Runner, or the config's own ``runner_type``.
 
-    Checkpoints are written in the safe form whatever the config says of hooks.
+    Checkpoints are written in the safe form whatever the config says of hooks, and
+    MMSegmentation's ``IoUMetric`` gives way to the one that knows the F-score of a class that
+    is never predicted.
     """
+    count_fast(cfg)
     hooks = cfg.setdefault('custom_hooks', [])
     if not any(hook['type'] == 'SafeCheckpointHook' for hook in hooks):
         hooks.append(dict(type='SafeCheckpointHook'))

@@ -1,13 +1,29 @@
 """How the flags of ``tools/test.py`` change a config."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import Runner
+from mmseg.evaluation import IoUMetric
+from mmseg.models.segmentors import SegTTAModel
+from mmseg.registry import METRICS, MODELS
 
 from mmseg_pan.errors import UserError
+from mmseg_pan.evaluation import FastIoUMetric, SelectedIoUMetric
+from mmseg_pan.evaluation.label_maps import FLIPPED_DIMS
+from mmseg_pan.weights.fit import check_class_names, load_fitting
+from mmseg_pan.weights.tensors import named_tensors
+
+from .labels import entries, registered
 
 #: Metrics that read label maps and nothing else of the predictions.
-LABEL_METRICS = ('IoUMetric', 'FastIoUMetric', 'SelectedIoUMetric')
+LABEL_METRICS = (IoUMetric, FastIoUMetric, SelectedIoUMetric)
+
+#: Transforms that move pixels and leave no record by which a prediction could be moved back.
+_NOT_UNDONE = ('RandomCrop', 'RandomRotate', 'RandomRotFlip', 'RandomMosaic', 'CenterCrop', 'Albu')
 
 
 def set_visualization(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
@@ -32,13 +48,61 @@ def set_tta(cfg: Config) -> None:
     """Wrap the model and its pipeline for test-time augmentation.
 
     Raises:
-        UserError: If the config does not define it.
+        UserError: If the config does not define it, or predictions could not be moved back.
     """
     missing = [key for key in ('tta_model', 'tta_pipeline') if not cfg.get(key)]
     if missing:
         raise UserError(f'--tta needs {" and ".join(missing)} in {cfg.filename}.')
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-    cfg.model = dict(cfg.tta_model, module=cfg.model)
+    _check_augmentation(cfg.tta_pipeline)
+    use_test_pipeline(cfg.test_dataloader.dataset, cfg.tta_pipeline)
+    wrapper = dict(cfg.tta_model, module=cfg.model)
+    if registered(wrapper['type'], MODELS) is SegTTAModel:
+        wrapper['type'] = 'FastTTAModel'  # it undoes diagonal flips too, and takes one sigmoid
+    # mmengine gives the wrapper the config's data_preprocessor, in the place of the model's own.
+    if 'data_preprocessor' in cfg.model:
+        wrapper['data_preprocessor'] = cfg.model.data_preprocessor
+    cfg.model = wrapper
+
+
+def _check_augmentation(pipeline: list) -> None:
+    """Refuse augmentation that cannot be undone, and labels that it would change."""
+    loaded = False
+    for step in _steps(pipeline):
+        name = step['type'] if isinstance(step['type'], str) else step['type'].__name__
+        name = name.split('.')[-1]
+        loaded = loaded or name == 'LoadAnnotations'
+        if name in _NOT_UNDONE:
+            raise UserError(
+                f'--tta cannot undo {name}; leave only Resize and RandomFlip in tta_pipeline.'
+            )
+        if name != 'RandomFlip' or not step.get('prob'):
+            continue
+        directions = step.get('direction', 'horizontal')
+        for direction in [directions] if isinstance(directions, str) else directions:
+            if direction not in FLIPPED_DIMS:
+                raise UserError(
+                    f'--tta cannot undo a flip in the direction {direction!r}; RandomFlip in '
+                    f'tta_pipeline may have {", ".join(FLIPPED_DIMS)}.'
+                )
+        if step.get('swap_seg_labels'):
+            raise UserError(
+                '--tta cannot undo swap_seg_labels of RandomFlip; leave it out of tta_pipeline.'
+            )
+        if loaded:
+            raise UserError(
+                'RandomFlip would flip the labels, since tta_pipeline has LoadAnnotations before '
+                'it; put LoadAnnotations after it.'
+            )
+
+
+def _steps(pipeline) -> Iterator[dict]:
+    """The transforms of a pipeline in their order, those of TestTimeAug's lists included."""
+    for step in pipeline:
+        if isinstance(step, (list, tuple)):
+            yield from _steps(step)
+        else:
+            yield step
+            yield from _steps(step.get('transforms', []))
 
 
 def is_exported(path: str) -> bool:
@@ -77,11 +141,47 @@ def set_fast_test(cfg: Config, fast: bool = False, amp: bool = False) -> None:
         fast: Fold batch norms and use channels-last format too: differs by rounding.
         amp: Run the network in bfloat16.
     """
-    evaluators = cfg.get('test_evaluator') or []
-    evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
-    labels_only = all(e.get('type') in LABEL_METRICS for e in evaluators)
-    for evaluator in evaluators:
-        if evaluator.get('type') == 'IoUMetric':
-            evaluator.type = 'FastIoUMetric'
+    count_fast(cfg)
+    kinds = [registered(e.get('type'), METRICS) for e in entries(cfg.get('test_evaluator'))]
+    labels_only = all(kind in LABEL_METRICS for kind in kinds)
     hook = dict(type='FastTestHook', fast=fast, amp=amp, labels_only=labels_only)
     cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
+
+
+def count_fast(cfg: Config) -> None:
+    """Put ``FastIoUMetric`` in the place of MMSegmentation's ``IoUMetric``."""
+    for split in ('val', 'test'):
+        for evaluator in entries(cfg.get(f'{split}_evaluator')):
+            if registered(evaluator.get('type'), METRICS) is IoUMetric:
+                evaluator['type'] = 'FastIoUMetric'
+
+
+class FittingCheckpointHook(Hook):
+    """Refuse to test a checkpoint that does not fit the network and the data set.
+
+    mmengine loads what fits, leaves the rest at random, and tests it.
+
+    Args:
+        source: What to call the checkpoint in an error.
+    """
+
+    priority = 'HIGHEST'  # before EMAHook, which loads it as well
+
+    def __init__(self, source: str):
+        self.source = source
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Give the weights the network's names.
+
+        Raises:
+            UserError: If they do not fit.
+        """
+        model = runner.model
+        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+            model = model.module
+        state = checkpoint.get('state_dict')
+        state = state if isinstance(state, dict) else named_tensors(checkpoint, self.source)
+        known = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
+        checkpoint['state_dict'] = load_fitting(model, state, self.source)
+        metainfo = runner.test_loop.dataloader.dataset.metainfo
+        check_class_names(known.get('classes'), metainfo['classes'], self.source)

@@ -25,7 +25,7 @@ def single_datasets(dataset) -> Iterator[BaseDataset]:
         yield from single_datasets(part)
 
 
-def image_paths(dataset) -> list[str]:
+def dataset_images(dataset) -> list[str]:
     """The absolute path of every image of a data set, wrapped or not."""
     return [
         os.path.abspath(part.get_data_info(index)['img_path'])
@@ -40,7 +40,7 @@ def image_root(dataset) -> str:
     It is ``data_prefix['img_path']``, unless the data set names images outside it or is made
     of several: then it is their common parent.
     """
-    folders = {os.path.dirname(path) for path in image_paths(dataset)}
+    folders = {os.path.dirname(path) for path in dataset_images(dataset)}
     for part in single_datasets(dataset):
         prefix = getattr(part, 'data_prefix', {}).get('img_path')
         if prefix:
@@ -71,7 +71,7 @@ def check_label_map_files(dataset, folder: str | Path) -> None:
         UserError: Naming both images.
     """
     root, owners = image_root(dataset), {}
-    for path in image_paths(dataset):
+    for path in dataset_images(dataset):
         file = label_map_file(folder, path, root)
         first = owners.setdefault(file, path)
         if first != path:

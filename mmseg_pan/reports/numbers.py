@@ -143,9 +143,7 @@ def check_comparable(other: Numbers, dataset: BaseSegDataset, folder: Path) -> N
             f'{advice}'
         )
     root = image_root(dataset)
-    images = [
-        image_name(dataset.get_data_info(i)['img_path'], root) for i in range(len(dataset))
-    ]
+    images = [image_name(dataset.get_data_info(i)['img_path'], root) for i in range(len(dataset))]
     if other.images != images:
         raise UserError(
             f'The report in {folder} has {_first_difference(other.images, images, "images")}; '

@@ -17,8 +17,8 @@ from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation import FastIoUMetric
 from mmseg_pan.evaluation.label_map_files import (
     check_label_map_files,
+    dataset_images,
     image_name,
-    image_paths,
     image_root,
 )
 from mmseg_pan.reports.report import Report
@@ -73,14 +73,20 @@ def write_label_maps(cfg: Config, folder: str | Path) -> None:
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     check_label_map_files(dataset, folder)
     root = image_root(dataset)
-    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    evaluators = (
+        cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    )
     for evaluator in evaluators:
-        kind = METRICS.get(evaluator['type']) if isinstance(evaluator['type'], str) else evaluator['type']
+        kind = (
+            METRICS.get(evaluator['type'])
+            if isinstance(evaluator['type'], str)
+            else evaluator['type']
+        )
         if kind is IoUMetric or issubclass(kind, FastIoUMetric):
             evaluator.update(type='FastIoUMetric' if kind is IoUMetric else evaluator['type'])
             evaluator.update(output_dir=str(folder), image_root=root)
             return
-    if any('/' in image_name(path, root) for path in image_paths(dataset)):
+    if any('/' in image_name(path, root) for path in dataset_images(dataset)):
         raise UserError(
             f'{evaluators[0]["type"]} writes label maps without the sub-folders of the images, so '
             "that equal names would meet; add dict(type='IoUMetric') to test_evaluator."

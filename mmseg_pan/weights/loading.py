@@ -11,6 +11,7 @@ from mmseg.registry import DATASETS, MODELS
 from mmseg_pan.errors import UserError
 
 from .exported import SUFFIXES, ExportedSegmentor
+from .fit import load_fitting
 from .published import for_inference, open_checkpoint
 from .tensors import in_float32
 
@@ -51,13 +52,7 @@ def load_segmentor(
         raise UserError(f'{checkpoint} holds no config; name the one it was trained with.')
     init_default_scope(cfg.default_scope)
     model = MODELS.build(cfg.model)
-    try:
-        model.load_state_dict(in_float32(opened.state_dict))
-    except RuntimeError as error:
-        raise UserError(
-            f'The weights of {checkpoint} do not fit the config '
-            f'({str(error).splitlines()[1].strip()}); name the config they were trained with.'
-        ) from None
+    load_fitting(model, in_float32(opened.state_dict), str(checkpoint))
     model.cfg = cfg
     meta = DATASETS.get(cfg.test_dataloader.dataset.type).METAINFO
     classes = opened.classes or meta.get('classes') or _numbers(model.num_classes)
