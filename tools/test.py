@@ -60,6 +60,7 @@ def main() -> None:
             cli.set_visualization(cfg, args.show, args.show_dir, args.wait_time)
         if args.tta:
             cli.set_tta(cfg)
+        cli.check_test_pipeline(cfg)
         cli.check_data(cfg, 'test')
         report = plan_report(cfg, args.checkpoint, args.report, args.out, args.compare)
         maps = report.predictions if report else args.out

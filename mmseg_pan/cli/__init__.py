@@ -6,6 +6,7 @@ from .config import build_runner, load_config, set_devices
 from .run import run_tool, sentence
 from .testing import (
     FittingCheckpointHook,
+    check_test_pipeline,
     is_exported,
     set_exported,
     set_fast_test,

@@ -117,14 +117,11 @@ def check_data(cfg: Config, *splits: str) -> None:
             ) from None
         for part in single_datasets(dataset):
             check_ignore_index(cfg, part, split)
-            _check_classes(cfg, getattr(part, 'metainfo', {}).get('classes') or (), split)
+            _check_classes(cfg, getattr(part, 'metainfo', {}).get('classes') or ())
 
 
-def _check_classes(cfg: Config, names: Sequence[str], split: str) -> None:
-    """Stop where the data set has classes that the head has no output for.
-
-    A test stops, too, where it has fewer: their ids would not be those of the network.
-    """
+def _check_classes(cfg: Config, names: Sequence[str]) -> None:
+    """Stop where the data set has classes that the network has no output for."""
     classes = len(names)
     model = cfg.get('model', {})
     model = model.get('module') or model
@@ -132,8 +129,7 @@ def _check_classes(cfg: Config, names: Sequence[str], split: str) -> None:
         check_class_names(open_exported(model['file'])[1].classes, names, model['file'])
     head = model.get('decode_head') or {}
     for one in head if isinstance(head, list) else [head]:
-        outputs = one.get('num_classes', classes)
-        if classes > outputs or (classes and split == 'test' and classes < outputs):
+        if classes > one.get('num_classes', classes):
             raise UserError(
                 f'The data set has {classes} classes, and decode_head of {cfg.filename} has '
                 f'num_classes={one["num_classes"]}; type "--cfg-options '

@@ -15,6 +15,9 @@ from mmseg_pan.errors import UserError
 from .labels import settle_ignore_index
 from .testing import count_fast
 
+#: Metrics of which mmengine does not know whether more is better.
+_GREATER = ('mFscore', 'mPrecision', 'mRecall', 'mIoU_selected')
+
 
 def load_config(path: str, options: dict | None = None, work_dir: str | None = None) -> Config:
     """Read a config file, settle where its results go and which id all parts ignore.
@@ -82,6 +85,9 @@ def build_runner(cfg: Config) -> Runner:
     is never predicted.
     """
     count_fast(cfg)
+    hook = cfg.get('default_hooks', {}).get('checkpoint') or {}
+    if hook.get('save_best') in _GREATER:
+        hook.setdefault('rule', 'greater')
     hooks = cfg.setdefault('custom_hooks', [])
     if not any(hook['type'] == 'SafeCheckpointHook' for hook in hooks):
         hooks.append(dict(type='SafeCheckpointHook'))

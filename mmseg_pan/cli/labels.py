@@ -104,15 +104,16 @@ def check_ignore_index(cfg: Config, dataset, split: str) -> None:
 def _datasets(cfg: Config) -> Iterator[tuple[str, dict]]:
     for split in ('train', 'val', 'test'):
         for loader in entries(cfg.get(f'{split}_dataloader')):
-            yield from _single(f'{split}_dataloader.dataset', loader.get('dataset') or {})
+            yield from single_entries(f'{split}_dataloader.dataset', loader.get('dataset') or {})
 
 
-def _single(name: str, dataset: dict) -> Iterator[tuple[str, dict]]:
+def single_entries(name: str, dataset: dict) -> Iterator[tuple[str, dict]]:
+    """The entries of the data sets inside a wrapper's, with their places in the config."""
     if 'datasets' in dataset:
         for index, part in enumerate(dataset['datasets']):
-            yield from _single(f'{name}.datasets[{index}]', part)
+            yield from single_entries(f'{name}.datasets[{index}]', part)
     elif 'dataset' in dataset:
-        yield from _single(f'{name}.dataset', dataset['dataset'])
+        yield from single_entries(f'{name}.dataset', dataset['dataset'])
     elif dataset:
         yield name, dataset
 

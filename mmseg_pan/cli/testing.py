@@ -17,13 +17,13 @@ from mmseg_pan.evaluation.label_maps import FLIPPED_DIMS
 from mmseg_pan.weights.fit import check_class_names, load_fitting
 from mmseg_pan.weights.tensors import named_tensors
 
-from .labels import entries, registered
+from .labels import entries, registered, single_entries
 
 #: Metrics that read label maps and nothing else of the predictions.
 LABEL_METRICS = (IoUMetric, FastIoUMetric, SelectedIoUMetric)
 
 #: Transforms that move pixels and leave no record by which a prediction could be moved back.
-_NOT_UNDONE = ('RandomCrop', 'RandomRotate', 'RandomRotFlip', 'RandomMosaic', 'CenterCrop', 'Albu')
+_NOT_UNDONE = ('RandomCrop', 'RandomRotate', 'RandomRotFlip', 'RandomMosaic', 'CenterCrop')
 
 
 def set_visualization(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
@@ -48,13 +48,13 @@ def set_tta(cfg: Config) -> None:
     """Wrap the model and its pipeline for test-time augmentation.
 
     Raises:
-        UserError: If the config does not define it, or predictions could not be moved back.
+        UserError: If the config does not define it.
     """
     missing = [key for key in ('tta_model', 'tta_pipeline') if not cfg.get(key)]
     if missing:
         raise UserError(f'--tta needs {" and ".join(missing)} in {cfg.filename}.')
-    _check_augmentation(cfg.tta_pipeline)
-    use_test_pipeline(cfg.test_dataloader.dataset, cfg.tta_pipeline)
+    for _, dataset in single_entries('test_dataloader.dataset', cfg.test_dataloader.dataset):
+        dataset['pipeline'] = cfg.tta_pipeline
     wrapper = dict(cfg.tta_model, module=cfg.model)
     if registered(wrapper['type'], MODELS) is SegTTAModel:
         wrapper['type'] = 'FastTTAModel'  # it undoes diagonal flips too, and takes one sigmoid
@@ -64,35 +64,38 @@ def set_tta(cfg: Config) -> None:
     cfg.model = wrapper
 
 
-def _check_augmentation(pipeline: list) -> None:
-    """Refuse augmentation that cannot be undone, and labels that it would change."""
-    loaded = False
-    for step in _steps(pipeline):
-        name = step['type'] if isinstance(step['type'], str) else step['type'].__name__
-        name = name.split('.')[-1]
-        loaded = loaded or name == 'LoadAnnotations'
-        if name in _NOT_UNDONE:
-            raise UserError(
-                f'--tta cannot undo {name}; leave only Resize and RandomFlip in tta_pipeline.'
-            )
-        if name != 'RandomFlip' or not step.get('prob'):
-            continue
-        directions = step.get('direction', 'horizontal')
-        for direction in [directions] if isinstance(directions, str) else directions:
-            if direction not in FLIPPED_DIMS:
-                raise UserError(
-                    f'--tta cannot undo a flip in the direction {direction!r}; RandomFlip in '
-                    f'tta_pipeline may have {", ".join(FLIPPED_DIMS)}.'
-                )
-        if step.get('swap_seg_labels'):
-            raise UserError(
-                '--tta cannot undo swap_seg_labels of RandomFlip; leave it out of tta_pipeline.'
-            )
-        if loaded:
-            raise UserError(
-                'RandomFlip would flip the labels, since tta_pipeline has LoadAnnotations before '
-                'it; put LoadAnnotations after it.'
-            )
+def check_test_pipeline(cfg: Config) -> None:
+    """Refuse a test whose predictions cannot be moved back to where the labels are.
+
+    Raises:
+        UserError: Naming the transform.
+    """
+    for place, dataset in single_entries('test_dataloader.dataset', cfg.test_dataloader.dataset):
+        loaded = False
+        for step in _steps(dataset.get('pipeline') or []):
+            name = step['type'] if isinstance(step['type'], str) else step['type'].__name__
+            name = name.split('.')[-1]
+            loaded = loaded or name == 'LoadAnnotations'
+            fault = _fault(name, step, loaded)
+            if fault:
+                raise UserError(f'A test cannot undo {fault} (pipeline of {place}).')
+
+
+def _fault(name: str, step: dict, loaded: bool) -> str | None:
+    """What a transform does that cannot be undone, and what to write instead."""
+    if name in _NOT_UNDONE:
+        return f'{name}; leave it out'
+    if name != 'RandomFlip' or not step.get('prob'):
+        return None
+    directions = step.get('direction', 'horizontal')
+    for direction in [directions] if isinstance(directions, str) else directions:
+        if direction not in FLIPPED_DIMS:
+            return f'a {direction!r} flip; RandomFlip may be {", ".join(FLIPPED_DIMS)}'
+    if step.get('swap_seg_labels'):
+        return 'swap_seg_labels of RandomFlip; leave it out'
+    if loaded:
+        return 'a flip of the labels; put LoadAnnotations after RandomFlip'
+    return None
 
 
 def _steps(pipeline) -> Iterator[dict]:
@@ -183,5 +186,6 @@ class FittingCheckpointHook(Hook):
         state = state if isinstance(state, dict) else named_tensors(checkpoint, self.source)
         known = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
         checkpoint['state_dict'] = load_fitting(model, state, self.source)
-        metainfo = runner.test_loop.dataloader.dataset.metainfo
-        check_class_names(known.get('classes'), metainfo['classes'], self.source)
+        metainfo = getattr(runner.test_loop.dataloader.dataset, 'metainfo', {})
+        if metainfo.get('classes'):
+            check_class_names(known.get('classes'), metainfo['classes'], self.source)

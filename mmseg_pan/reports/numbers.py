@@ -153,8 +153,8 @@ def check_comparable(other: Numbers, dataset: BaseSegDataset, folder: Path) -> N
         counts = np.bincount(truth[truth != dataset.ignore_index], minlength=len(classes))
         if not np.array_equal(counts, other.confusions[index].sum(1)):
             raise UserError(
-                f'The report in {folder} was made with other labels of {image_name(img_path, root)} than '
-                f'the data set has now; test the other network again, or leave --compare out.'
+                f'The report in {folder} was made with other labels of '
+                f'{image_name(img_path, root)} than the data set has now; test the other network again, or leave --compare out.'
             )
 
 

@@ -73,17 +73,16 @@ def write_label_maps(cfg: Config, folder: str | Path) -> None:
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     check_label_map_files(dataset, folder)
     root = image_root(dataset)
-    evaluators = (
-        cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-    )
+    found = cfg.get('test_evaluator') or []
+    evaluators = found if isinstance(found, list) else [found]
+    if not evaluators:
+        raise UserError('--out and --report need a test_evaluator in the config; add one.')
     for evaluator in evaluators:
-        kind = (
-            METRICS.get(evaluator['type'])
-            if isinstance(evaluator['type'], str)
-            else evaluator['type']
-        )
-        if kind is IoUMetric or issubclass(kind, FastIoUMetric):
-            evaluator.update(type='FastIoUMetric' if kind is IoUMetric else evaluator['type'])
+        kind = evaluator['type']
+        kind = METRICS.get(kind) if isinstance(kind, str) else kind
+        if kind is IoUMetric:
+            evaluator['type'], kind = 'FastIoUMetric', FastIoUMetric
+        if isinstance(kind, type) and issubclass(kind, FastIoUMetric):
             evaluator.update(output_dir=str(folder), image_root=root)
             return
     if any('/' in image_name(path, root) for path in dataset_images(dataset)):

@@ -69,11 +69,10 @@ def without_prefixes(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> 
         return state
     ends = [key.removesuffix(wanted[0]) for key in state if key.endswith(f'.{wanted[0]}')]
     prefixes = [prefix for prefix in ends if all(prefix + key in state for key in wanted)]
-    if len(prefixes) == 1:
-        return {
-            k.removeprefix(prefixes[0]): v for k, v in state.items() if k.startswith(prefixes[0])
-        }
-    return {key.removeprefix('module.'): value for key, value in state.items()}
+    if len(prefixes) != 1:
+        return {key.removeprefix('module.'): value for key, value in state.items()}
+    start = prefixes[0]
+    return {key.removeprefix(start): state[key] for key in state if key.startswith(start)}
 
 
 def _shape(value) -> list[int] | None:
@@ -115,7 +114,7 @@ def check_class_names(found, expected, source: str) -> None:
     if not found:
         return
     found, expected = list(found), list(expected)
-    advice = 'test with the config that it was trained with.'
+    advice = 'give the config that it was trained with.'
     if len(found) != len(expected):
         raise UserError(
             f'{source} has {len(found)} classes, and the data set {len(expected)}; {advice}'

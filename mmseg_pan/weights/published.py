@@ -38,10 +38,13 @@ class Checkpoint(NamedTuple):
 def for_inference(cfg: Config) -> dict:
     """Keep of a config what inference needs, without paths of the machine."""
     dataset = cfg.test_dataloader.dataset
+    model = _without_pretrained(cfg.model)
+    if cfg.get('data_preprocessor'):  # mmengine's Runner gives it to a model that has none
+        model.setdefault('data_preprocessor', cfg.data_preprocessor)
     kept = dict(
         default_scope=cfg.get('default_scope', 'mmseg'),
         custom_imports=cfg.get('custom_imports'),
-        model=_without_pretrained(cfg.model),
+        model=model,
         test_pipeline=dataset.pipeline,
         test_dataloader=dict(batch_size=1, dataset=dict(type=dataset.type)),
     )
