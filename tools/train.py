@@ -12,7 +12,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmseg_pan import cli
-from mmseg_pan.engine import RunSummaryHook, resume
+from mmseg_pan.engine import RunSummaryHook
+from mmseg_pan.engine.resume import set_resume
 from mmseg_pan.weights.trust import safe_loading
 
 
@@ -50,7 +51,7 @@ def main() -> None:
     if args.no_validate:
         cli.drop_validation(cfg)
     with safe_loading(args.unsafe_load):
-        origin = resume.set_resume(cfg, args.resume, args.unsafe_load)
+        origin = set_resume(cfg, args.resume, args.unsafe_load)
         if cfg.load_from and not cfg.resume:
             cli.check_checkpoint(cfg.load_from, args.unsafe_load)
             origin = f'Starts from iteration 0 with the weights {cfg.load_from}.'

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation.confusion import confusion_matrix, mean_iou
+from mmseg_pan.evaluation.label_map_files import single_datasets
 from mmseg_pan.evaluation.label_maps import postprocess_labels
 from mmseg_pan.weights.exported import ExportedSegmentor, open_exported
 
@@ -43,6 +44,7 @@ def compare_networks(
     """
     models = {'reference': reference, **others}
     classes = len(dataset.metainfo['classes'])
+    ignored = next(single_datasets(dataset)).ignore_index
     found = {name: dict(difference=0.0, same=0, seconds=[], matrix=0) for name in models}
     pixels = 0
     indices = spread(dataset, images)
@@ -63,7 +65,7 @@ def compare_networks(
             row['seconds'].append(seconds)
             truth = sample.gt_sem_seg.data
             row['matrix'] = row['matrix'] + confusion_matrix(
-                truth[0].numpy(), prediction[0].cpu().numpy(), classes, dataset.ignore_index
+                truth[0].numpy(), prediction[0].cpu().numpy(), classes, ignored
             )
         pixels += labels.numel() if step else 0
     times = found['reference']['seconds']

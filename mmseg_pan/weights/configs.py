@@ -123,12 +123,15 @@ def for_inference(cfg: Config, name: str = 'The config') -> dict:
     values = plain_types(cfg.to_dict())
     if not values.get('model'):
         raise UserError(f'{name} has no model; give the config that the network was trained with.')
+    model = without_pretrained(values['model'])
+    if values.get('data_preprocessor'):  # mmengine's Runner gives it to a model that has none
+        model.setdefault('data_preprocessor', values['data_preprocessor'])
     pipeline = find_test_pipeline(values, name)
     dataset = dict(type=find_dataset(values).get('type', 'BaseSegDataset'), pipeline=pipeline)
     kept = dict(
         default_scope=values.get('default_scope') or 'mmseg',
         custom_imports=values.get('custom_imports'),
-        model=without_pretrained(values['model']),
+        model=model,
         test_pipeline=pipeline,
         test_dataloader=dict(batch_size=1, dataset=dataset),
     )

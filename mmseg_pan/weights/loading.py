@@ -11,6 +11,7 @@ from mmseg_pan.errors import UserError
 
 from .configs import for_inference, import_custom_modules, read_config, settle_names
 from .exported import SUFFIXES, ExportedSegmentor
+from .fit import load_fitting
 from .published import open_checkpoint
 from .tensors import in_float32
 from .types import build_model, check_types
@@ -49,13 +50,7 @@ def load_segmentor(
     else:
         raise UserError(f'{checkpoint} holds no config; name the one it was trained with.')
     model = _build(whole, checkpoint, config, unsafe)
-    try:
-        model.load_state_dict(in_float32(opened.state_dict))
-    except RuntimeError as error:
-        raise UserError(
-            f'The weights of {checkpoint} do not fit the config '
-            f'({str(error).splitlines()[1].strip()}); name the config they were trained with.'
-        ) from None
+    load_fitting(model, in_float32(opened.state_dict), str(checkpoint))
     model.dataset_meta = settle_names(model, opened.classes, opened.palette, whole)
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     return model.to(device).eval()

@@ -22,6 +22,7 @@ from .agreement import (
     share_changed,
     synthetic_images,
 )
+from .fit import without_prefixes
 from .loading import load_segmentor
 from .published import open_checkpoint, with_tuples
 
@@ -70,7 +71,8 @@ def publish(
             f'{checkpoint} holds no config; type "--config FILE" with the one it was trained with.'
         )
     model = load_segmentor(checkpoint, config, 'cpu', unsafe)
-    broken = [key for key, value in opened.state_dict.items() if not value.isfinite().all()]
+    weights = without_prefixes(opened.state_dict, model.state_dict())
+    broken = [key for key, value in weights.items() if not value.isfinite().all()]
     if broken:
         raise UserError(
             f'{checkpoint} holds NaN or infinity in {len(broken)} tensors, {broken[0]} among them; '
@@ -79,7 +81,7 @@ def publish(
     state = {
         # Integers, like batch norm's counters, keep their type.
         key: (value.half() if half and survives_half(value) else value).contiguous()
-        for key, value in opened.state_dict.items()
+        for key, value in weights.items()
     }
     about = dict(
         config=model.cfg.to_dict(),

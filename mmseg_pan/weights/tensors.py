@@ -12,8 +12,6 @@ from mmseg_pan.files import write_whole
 
 #: Where training scripts keep the weights inside a checkpoint.
 WRAPPERS = ('state_dict', 'model')
-#: What Lightning modules call the network that they train.
-NETWORKS = ('model', 'net', 'network', 'segmentor')
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -21,7 +19,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
     Args:
         path: A plain state dict, or a checkpoint with one under 'state_dict' or 'model';
-            what DataParallel, torch.compile and Lightning add to names is taken off.
+            the prefix 'module.' of DataParallel is taken off.
 
     Raises:
         UserError: If the file is not there, damaged, holds objects that only run code can
@@ -40,7 +38,6 @@ def named_tensors(state, path: str | Path) -> dict[str, Tensor]:
     Raises:
         UserError: If there are none by name.
     """
-    lightning = isinstance(state, dict) and 'pytorch-lightning_version' in state
     for key in WRAPPERS:
         if isinstance(state, dict) and isinstance(state.get(key), dict):
             state = state[key]
@@ -49,27 +46,7 @@ def named_tensors(state, path: str | Path) -> dict[str, Tensor]:
             f'{path} holds {type(state).__name__} and not tensors by name; save it again with '
             '"torch.save(model.state_dict(), FILE)".'
         )
-    return _plain_names(state, lightning)
-
-
-def _plain_names(state: dict, lightning: bool) -> dict[str, Tensor]:
-    """Take off what wrappers add to names.
-
-    'module.' is DataParallel's, '_orig_mod.' torch.compile's, of the network or of a part of
-    it. A Lightning module holds the network as an attribute, beside losses and metrics, whose
-    tensors are left out.
-    """
-    named = {}
-    for key, value in state.items():
-        parts = [part for part in str(key).split('.') if part != '_orig_mod']
-        named['.'.join(parts[1:] if parts[0] == 'module' else parts)] = value
-    owners = {key.partition('.')[0] for key in named}
-    networks = owners & set(NETWORKS)
-    if len(networks) == 1 and (lightning or owners == networks):
-        (owner,) = networks
-        prefix = f'{owner}.'
-        named = {k.removeprefix(prefix): v for k, v in named.items() if k.startswith(prefix)}
-    return named
+    return {str(key).removeprefix('module.'): value for key, value in state.items()}
 
 
 def in_float32(state: dict[str, Tensor]) -> dict[str, Tensor]:

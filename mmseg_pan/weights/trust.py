@@ -41,6 +41,16 @@ def safe_objects() -> list[tuple]:
     return [*objects, (_history_method, 'builtins.getattr')]
 
 
+def allow_safe_objects() -> torch.serialization.safe_globals:
+    """Let torch's safe loader restore :func:`safe_objects`, in a context.
+
+    Leaving such a context takes its objects from torch's list, so that an inner one must not
+    repeat those of an outer one.
+    """
+    allowed = torch.serialization.get_safe_globals()
+    return torch.serialization.safe_globals([x for x in safe_objects() if x not in allowed])
+
+
 @contextmanager
 def safe_loading(unsafe: bool = False) -> Iterator[None]:
     """Keep every ``torch.load`` of the body from running code of a file.
@@ -56,7 +66,7 @@ def safe_loading(unsafe: bool = False) -> Iterator[None]:
     os.environ.pop(force if unsafe else never, None)
     os.environ[never if unsafe else force] = '1'
     try:
-        with torch.serialization.safe_globals(safe_objects()):
+        with allow_safe_objects():
             yield
     finally:
         os.environ.clear()
@@ -120,7 +130,7 @@ def check_trusted(path: str | Path, unsafe: bool = False) -> None:
     if unsafe:
         return
     try:
-        with torch.serialization.safe_globals(safe_objects()):
+        with allow_safe_objects():
             torch.load(path, map_location='meta', weights_only=True)
     except pickle.UnpicklingError as error:
         wanted = re.findall(r'GLOBAL (\S+)', str(error)) or str(error).splitlines()[:1]

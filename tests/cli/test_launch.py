@@ -5,7 +5,8 @@ import torch
 from mmengine.config import Config, ConfigDict
 
 from mmseg_pan import UserError, cli
-from mmseg_pan.engine import resume
+from mmseg_pan.cli import checks
+from mmseg_pan.engine.resume import checkpoints, set_resume
 from tests.paths import ROOT
 
 TOY = str(ROOT / 'configs/pan/pan_r18-d16_toy.py')
@@ -31,41 +32,41 @@ def save(tmp_path, *names):
 
 def test_checkpoints_come_by_iteration_and_not_by_name(tmp_path):
     save(tmp_path, 'iter_9.pth', 'iter_10.pth', 'best_mIoU_iter_99.pth', 'iter_200.pth.tmp')
-    assert [p.name for p in resume.checkpoints(tmp_path)] == ['iter_10.pth', 'iter_9.pth']
-    assert resume.checkpoints(tmp_path / 'no') == []
+    assert [p.name for p in checkpoints(tmp_path)] == ['iter_10.pth', 'iter_9.pth']
+    assert checkpoints(tmp_path / 'no') == []
 
 
 def test_resume_left_out(cfg, tmp_path):
     save(tmp_path, 'iter_4.pth')
-    assert resume.set_resume(cfg, None) == 'Starts from iteration 0.'
+    assert set_resume(cfg, None) == 'Starts from iteration 0.'
     assert cfg.resume is False
 
 
 def test_resume_newest(cfg, tmp_path):
     save(tmp_path, 'iter_4.pth')
-    assert resume.set_resume(cfg, 'newest') == f'Resumes {tmp_path / "iter_4.pth"}.'
+    assert set_resume(cfg, 'newest') == f'Resumes {tmp_path / "iter_4.pth"}.'
     assert (cfg.resume, cfg.load_from) == (True, str(tmp_path / 'iter_4.pth'))
 
 
 def test_resume_newest_without_one(cfg, tmp_path):
     with pytest.raises(UserError, match=r'no checkpoint in .* to resume; .*"--resume auto"'):
-        resume.set_resume(cfg, 'newest')
+        set_resume(cfg, 'newest')
 
 
 def test_resume_auto_says_which(cfg, tmp_path):
-    assert 'no checkpoint' in resume.set_resume(cfg, 'auto')
+    assert 'no checkpoint' in set_resume(cfg, 'auto')
     assert cfg.resume is False
     save(tmp_path, 'iter_4.pth')
-    assert 'Resumes' in resume.set_resume(cfg, 'auto')
+    assert 'Resumes' in set_resume(cfg, 'auto')
     assert cfg.resume is True
 
 
 def test_resume_from_a_path(cfg, tmp_path):
     save(tmp_path, 'mine.pth', 'iter_4.pth')
-    resume.set_resume(cfg, str(tmp_path / 'mine.pth'))
+    set_resume(cfg, str(tmp_path / 'mine.pth'))
     assert cfg.load_from == str(tmp_path / 'mine.pth')
     with pytest.raises(UserError, match=r'no\.pth to resume is not there'):
-        resume.set_resume(cfg, str(tmp_path / 'no.pth'))
+        set_resume(cfg, str(tmp_path / 'no.pth'))
 
 
 def flip_a_bit(path):
@@ -86,16 +87,16 @@ def flip_a_bit(path):
 def test_damaged_newest_is_named_and_the_newest_whole_one_is_taken(cfg, tmp_path, damage, words):
     save(tmp_path, 'iter_4.pth', 'iter_8.pth', 'iter_12.pth')
     damage(tmp_path / 'iter_12.pth')
-    told = resume.set_resume(cfg, 'auto')
+    told = set_resume(cfg, 'auto')
     assert told.startswith(f'The checkpoint {tmp_path / "iter_12.pth"} is damaged ({words}')
     assert told.endswith(f'Resumes {tmp_path / "iter_8.pth"}.')
     assert cfg.load_from == str(tmp_path / 'iter_8.pth')
     with pytest.raises(UserError, match=r'iter_12\.pth is damaged'):
-        resume.set_resume(cfg, str(tmp_path / 'iter_12.pth'))
+        set_resume(cfg, str(tmp_path / 'iter_12.pth'))
     for name in ('iter_4.pth', 'iter_8.pth'):
         (tmp_path / name).unlink()
     with pytest.raises(UserError, match=r'no whole checkpoint in .*iter_12\.pth is damaged'):
-        resume.set_resume(cfg, 'auto')  # a day of training is not thrown away in silence
+        set_resume(cfg, 'auto')  # a day of training is not thrown away in silence
 
 
 @pytest.mark.parametrize(
@@ -189,7 +190,7 @@ def test_pretrained_files_are_found_anywhere_in_a_model():
         neck=dict(init_cfg=dict(type='Normal', layer='Conv2d')),
         module=dict(backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='c.pth'))),
     )
-    assert cli.pretrained_files(model) == [
+    assert checks.pretrained_files(model) == [
         ('pretrained', 'a.pth'),
         ('backbone.init_cfg.checkpoint', 'b.pth'),
         ('module.backbone.init_cfg.checkpoint', 'c.pth'),

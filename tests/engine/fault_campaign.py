@@ -27,7 +27,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import init_default_scope
 
 from mmseg_pan.datasets.toy import make_toy_shapes
-from mmseg_pan.engine import resume
+from mmseg_pan.engine.resume import checkpoints
 from mmseg_pan.weights.trust import find_damage
 from tests.engine.runs import differences, small_cfg, train, trained_state
 
@@ -190,7 +190,7 @@ def campaign(kills: int, folder: Path, seed: int = 0) -> tuple[list[dict], list[
 
 def newest_whole(folder: Path) -> int:
     """Return the iteration of the newest checkpoint that is whole; 0 without one."""
-    for path in resume.checkpoints(folder):
+    for path in checkpoints(folder):
         if find_damage(path) is None:
             return int(path.stem.removeprefix('iter_'))
     return 0

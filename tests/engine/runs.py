@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mmseg_pan import cli
 from mmseg_pan.engine import StopSignalHook
+from mmseg_pan.engine.resume import set_resume
 from tests.paths import ROOT
 
 BATCH = 2
@@ -95,7 +96,7 @@ def train(cfg: Config, resume: str | None = None, stop_after: int | None = None,
         generator(random.SystemRandom().getrandbits(30))  # nothing may hang on the process
     cfg = cfg.copy()
     cfg.experiment_name = f'run{random.SystemRandom().getrandbits(60)}'
-    resume.set_resume(cfg, resume)
+    set_resume(cfg, resume)
     # mmengine formats the config with yapf again and again: half of such a short run.
     with mock.patch.object(Config, 'pretty_text', 'left out'):
         return _train(cfg, stop_after, hooks)

@@ -12,7 +12,8 @@ import torch
 from mmengine.runner import find_latest_checkpoint
 
 from mmseg_pan import UserError
-from mmseg_pan.engine import VerifiedCheckpointHook, resume
+from mmseg_pan.engine import VerifiedCheckpointHook
+from mmseg_pan.engine.resume import checkpoints
 from mmseg_pan.weights.trust import find_damage
 from tests.engine.runs import differences, in_a_fork, small_cfg, train, trained_state
 
@@ -67,7 +68,7 @@ def test_kill_at_any_byte_leaves_the_previous_checkpoints(hook_and_runner):
 
         assert in_a_fork(write) == signal.SIGXFSZ
         assert names(folder) == {'iter_2.pth', 'iter_4.pth'}
-        assert resume.checkpoints(folder)[0] == folder / 'iter_4.pth'
+        assert checkpoints(folder)[0] == folder / 'iter_4.pth'
     assert differences(trained_state(folder / 'iter_4.pth'), before) == {}
     assert len(list(folder.glob('.*.part'))) == len(offsets)  # and the next run removes them:
     hook.before_train(runner)
@@ -108,8 +109,8 @@ def test_kill_at_any_call_leaves_a_whole_newest_checkpoint(hook_and_runner, monk
             save(hook, runner)
 
         killed = in_a_fork(write)
-        newest = resume.checkpoints(copy)[0]
-        assert all(find_damage(p) is None for p in resume.checkpoints(copy))
+        newest = checkpoints(copy)[0]
+        assert all(find_damage(p) is None for p in checkpoints(copy))
         assert newest.name in ('iter_4.pth', 'iter_6.pth')
         if newest.name == 'iter_4.pth':
             assert differences(trained_state(newest), before) == {}

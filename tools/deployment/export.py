@@ -49,6 +49,7 @@ def main() -> None:
     with safe_loading():
         cfg = cli.load_config(args.config, args.cfg_options)
         if args.images:
+            cli.check_test_set(cfg)
             cli.check_data(cfg, 'test')
         model = load_segmentor(args.checkpoint, args.config, 'cpu')
         shape = tuple(args.shape) if args.shape else None
