@@ -49,16 +49,19 @@ def main() -> None:
     """Test."""
     args = parse_args()
     cfg = cli.load_config(args.config, args.cfg_options, args.work_dir)
+    cli.check_test_set(cfg)
     with safe_loading(args.unsafe_load):
         if cli.is_exported(args.checkpoint):
             cli.set_exported(cfg, args.checkpoint, args.fast, args.amp)
         else:
             cli.check_checkpoint(args.checkpoint, args.unsafe_load)
             cfg.load_from = args.checkpoint
+            cfg.resume = False
         if args.show or args.show_dir:
             cli.set_visualization(cfg, args.show, args.show_dir, args.wait_time)
         if args.tta:
             cli.set_tta(cfg)
+        cli.check_test_pipeline(cfg)
         cli.check_data(cfg, 'test')
         report = plan_report(cfg, args.checkpoint, args.report, args.out, args.compare)
         maps = report.predictions if report else args.out
@@ -67,6 +70,7 @@ def main() -> None:
         cli.set_fast_test(cfg, args.fast, args.amp)
         cli.set_devices(cfg, args.launcher, args.local_rank)
         runner = cli.build_runner(cfg)
+        runner.register_hook(cli.FittingCheckpointHook(args.checkpoint))
         runner.register_hook(RunSummaryHook(args.checkpoint))
         runner.test()
         if report and is_main_process():

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.error import URLError
 
@@ -12,8 +13,13 @@ from mmseg.registry import DATASETS
 
 from mmseg_pan.engine.resume import checkpoints
 from mmseg_pan.errors import UserError
+from mmseg_pan.evaluation.label_map_files import single_datasets
+from mmseg_pan.weights.exported import open_exported
+from mmseg_pan.weights.fit import check_class_names
 from mmseg_pan.weights.trust import check_readable
 from mmseg_pan.weights.zoo import find_download
+
+from .labels import check_ignore_index
 
 
 def check_pretrained(cfg: Config) -> None:
@@ -86,6 +92,19 @@ def check_checkpoint(path: str, unsafe: bool = False) -> None:
     check_readable(path, unsafe)
 
 
+def check_test_set(cfg: Config) -> None:
+    """Stop where a config names no images to test on.
+
+    Raises:
+        UserError: If ``test_dataloader`` is missing or empty.
+    """
+    if not cfg.get('test_dataloader'):
+        raise UserError(
+            f'{cfg.filename} has no test_dataloader; add "test_dataloader = val_dataloader", '
+            '"test_evaluator = val_evaluator" and "test_cfg = dict(type=\'TestLoop\')" to it.'
+        )
+
+
 def check_data(cfg: Config, *splits: str) -> None:
     """Build the data sets once, so that what is missing is told before anything else.
 
@@ -94,7 +113,8 @@ def check_data(cfg: Config, *splits: str) -> None:
         *splits: Which loaders: 'train', 'val', 'test'.
 
     Raises:
-        UserError: If folder, list, image or mask is missing, or the head has too few classes.
+        UserError: If folder, list, image or mask is missing, the network has other classes, or
+            data set, heads and metric ignore different ids.
     """
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     for split in splits:
@@ -108,13 +128,19 @@ def check_data(cfg: Config, *splits: str) -> None:
                 f'{error.filename or error} of {split}_dataloader is not there; set data_root in '
                 'the config to the folder that holds it.'
             ) from None
-        _check_classes(cfg, len(getattr(dataset, 'metainfo', {}).get('classes') or ()))
+        for part in single_datasets(dataset):
+            check_ignore_index(cfg, part, split)
+            _check_classes(cfg, getattr(part, 'metainfo', {}).get('classes') or ())
 
 
-def _check_classes(cfg: Config, classes: int) -> None:
-    """Stop where the data set has classes that the head has no output for."""
+def _check_classes(cfg: Config, names: Sequence[str]) -> None:
+    """Stop where the data set has classes that the network has no output for."""
+    classes = len(names)
     model = cfg.get('model', {})
-    head = (model.get('module') or model).get('decode_head') or {}
+    model = model.get('module') or model
+    if model.get('type') == 'ExportedSegmentor':
+        check_class_names(open_exported(model['file'])[1].classes, names, model['file'])
+    head = model.get('decode_head') or {}
     for one in head if isinstance(head, list) else [head]:
         if classes > one.get('num_classes', classes):
             raise UserError(

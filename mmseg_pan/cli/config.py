@@ -1,7 +1,6 @@
 """From a config file to a Runner."""
 
 import os
-from difflib import get_close_matches
 from pathlib import Path
 
 import torch
@@ -11,10 +10,17 @@ from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
 from mmseg_pan.errors import UserError
+from mmseg_pan.weights.configs import read_config
+
+from .labels import settle_ignore_index
+from .testing import count_fast
+
+#: Metrics of which mmengine does not know whether more is better.
+_GREATER = ('mFscore', 'mPrecision', 'mRecall', 'mIoU_selected')
 
 
 def load_config(path: str, options: dict | None = None, work_dir: str | None = None) -> Config:
-    """Read a config file and settle where its results go.
+    """Read a config file, settle where its results go and which id all parts ignore.
 
     Args:
         path: Config file.
@@ -22,16 +28,12 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
         work_dir: Overrides the config; without either, ``work_dirs/<config stem>``.
 
     Raises:
-        UserError: If there is no such file.
+        UserError: If there is no such file, if it is of MMSegmentation 0.x or imports what is not
+            there, or if its parts ignore different ids.
     """
-    if not Path(path).is_file():
-        folder = Path(path).parent
-        names = [p.name for p in folder.glob('*.py')] if folder.is_dir() else []
-        close = get_close_matches(Path(path).name, names, n=1)
-        hint = f'did you mean {folder / close[0]}?' if close else 'see configs/pan for the names.'
-        raise UserError(f'The config {path} is not there; {hint}')
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     cfg.merge_from_dict(options or {})
+    settle_ignore_index(cfg)
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'./work_dirs/{Path(path).stem}'
     return cfg
 
@@ -73,8 +75,14 @@ def set_devices(cfg: Config, launcher: str, local_rank: int = 0) -> None:
 def build_runner(cfg: Config) -> Runner:
     """Build mmengine's Runner, or the config's own ``runner_type``.
 
-    Checkpoints are written in the safe form whatever the config says of hooks.
+    Checkpoints are written in the safe form whatever the config says of hooks, and
+    MMSegmentation's ``IoUMetric`` gives way to the one that knows the F-score of a class that
+    is never predicted.
     """
+    count_fast(cfg)
+    hook = cfg.get('default_hooks', {}).get('checkpoint') or {}
+    if hook.get('save_best') in _GREATER:
+        hook.setdefault('rule', 'greater')
     hooks = cfg.setdefault('custom_hooks', [])
     if not any(hook['type'] == 'SafeCheckpointHook' for hook in hooks):
         hooks.append(dict(type='SafeCheckpointHook'))

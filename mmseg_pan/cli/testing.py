@@ -1,13 +1,29 @@
 """How the flags of ``tools/test.py`` change a config."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.runner import Runner
+from mmseg.evaluation import IoUMetric
+from mmseg.models.segmentors import SegTTAModel
+from mmseg.registry import METRICS, MODELS
 
 from mmseg_pan.errors import UserError
+from mmseg_pan.evaluation import FastIoUMetric, SelectedIoUMetric
+from mmseg_pan.evaluation.label_maps import FLIPPED_DIMS
+from mmseg_pan.weights.fit import check_class_names, load_fitting
+from mmseg_pan.weights.tensors import named_tensors
+
+from .labels import entries, registered, single_entries
 
 #: Metrics that read label maps and nothing else of the predictions.
-LABEL_METRICS = ('IoUMetric', 'FastIoUMetric', 'SelectedIoUMetric')
+LABEL_METRICS = (IoUMetric, FastIoUMetric, SelectedIoUMetric)
+
+#: Transforms that move pixels and leave no record by which a prediction could be moved back.
+_NOT_UNDONE = ('RandomCrop', 'RandomRotate', 'RandomRotFlip', 'RandomMosaic', 'CenterCrop')
 
 
 def set_visualization(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:
@@ -37,8 +53,59 @@ def set_tta(cfg: Config) -> None:
     missing = [key for key in ('tta_model', 'tta_pipeline') if not cfg.get(key)]
     if missing:
         raise UserError(f'--tta needs {" and ".join(missing)} in {cfg.filename}.')
-    cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
-    cfg.model = dict(cfg.tta_model, module=cfg.model)
+    for _, dataset in single_entries('test_dataloader.dataset', cfg.test_dataloader.dataset):
+        dataset['pipeline'] = cfg.tta_pipeline
+    wrapper = dict(cfg.tta_model, module=cfg.model)
+    if registered(wrapper['type'], MODELS) is SegTTAModel:
+        wrapper['type'] = 'FastTTAModel'  # it undoes diagonal flips too, and takes one sigmoid
+    # mmengine gives the wrapper the config's data_preprocessor, in the place of the model's own.
+    if 'data_preprocessor' in cfg.model:
+        wrapper['data_preprocessor'] = cfg.model.data_preprocessor
+    cfg.model = wrapper
+
+
+def check_test_pipeline(cfg: Config) -> None:
+    """Refuse a test whose predictions cannot be moved back to where the labels are.
+
+    Raises:
+        UserError: Naming the transform.
+    """
+    for place, dataset in single_entries('test_dataloader.dataset', cfg.test_dataloader.dataset):
+        loaded = False
+        for step in _steps(dataset.get('pipeline') or []):
+            name = step['type'] if isinstance(step['type'], str) else step['type'].__name__
+            name = name.split('.')[-1]
+            loaded = loaded or name == 'LoadAnnotations'
+            fault = _fault(name, step, loaded)
+            if fault:
+                raise UserError(f'A test cannot undo {fault} (pipeline of {place}).')
+
+
+def _fault(name: str, step: dict, loaded: bool) -> str | None:
+    """What a transform does that cannot be undone, and what to write instead."""
+    if name in _NOT_UNDONE:
+        return f'{name}; leave it out'
+    if name != 'RandomFlip' or not step.get('prob'):
+        return None
+    directions = step.get('direction', 'horizontal')
+    for direction in [directions] if isinstance(directions, str) else directions:
+        if direction not in FLIPPED_DIMS:
+            return f'a {direction!r} flip; RandomFlip may be {", ".join(FLIPPED_DIMS)}'
+    if step.get('swap_seg_labels'):
+        return 'swap_seg_labels of RandomFlip; leave it out'
+    if loaded:
+        return 'a flip of the labels; put LoadAnnotations after RandomFlip'
+    return None
+
+
+def _steps(pipeline) -> Iterator[dict]:
+    """The transforms of a pipeline in their order, those of TestTimeAug's lists included."""
+    for step in pipeline:
+        if isinstance(step, (list, tuple)):
+            yield from _steps(step)
+        else:
+            yield step
+            yield from _steps(step.get('transforms', []))
 
 
 def is_exported(path: str) -> bool:
@@ -77,11 +144,48 @@ def set_fast_test(cfg: Config, fast: bool = False, amp: bool = False) -> None:
         fast: Fold batch norms and use channels-last format too: differs by rounding.
         amp: Run the network in bfloat16.
     """
-    evaluators = cfg.get('test_evaluator') or []
-    evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
-    labels_only = all(e.get('type') in LABEL_METRICS for e in evaluators)
-    for evaluator in evaluators:
-        if evaluator.get('type') == 'IoUMetric':
-            evaluator.type = 'FastIoUMetric'
+    count_fast(cfg)
+    kinds = [registered(e.get('type'), METRICS) for e in entries(cfg.get('test_evaluator'))]
+    labels_only = all(kind in LABEL_METRICS for kind in kinds)
     hook = dict(type='FastTestHook', fast=fast, amp=amp, labels_only=labels_only)
     cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
+
+
+def count_fast(cfg: Config) -> None:
+    """Put ``FastIoUMetric`` in the place of MMSegmentation's ``IoUMetric``."""
+    for split in ('val', 'test'):
+        for evaluator in entries(cfg.get(f'{split}_evaluator')):
+            if registered(evaluator.get('type'), METRICS) is IoUMetric:
+                evaluator['type'] = 'FastIoUMetric'
+
+
+class FittingCheckpointHook(Hook):
+    """Refuse to test a checkpoint that does not fit the network and the data set.
+
+    mmengine loads what fits, leaves the rest at random, and tests it.
+
+    Args:
+        source: What to call the checkpoint in an error.
+    """
+
+    priority = 'HIGHEST'  # before EMAHook, which loads it as well
+
+    def __init__(self, source: str):
+        self.source = source
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Give the weights the network's names.
+
+        Raises:
+            UserError: If they do not fit.
+        """
+        model = runner.model
+        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+            model = model.module
+        state = checkpoint.get('state_dict')
+        state = state if isinstance(state, dict) else named_tensors(checkpoint, self.source)
+        known = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
+        checkpoint['state_dict'] = load_fitting(model, state, self.source)
+        metainfo = getattr(runner.test_loop.dataloader.dataset, 'metainfo', {})
+        if metainfo.get('classes'):
+            check_class_names(known.get('classes'), metainfo['classes'], self.source)

@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import LoadAnnotations
 
 from mmseg_pan.errors import UserError
+
+from .label_map_files import check_labels, image_name, image_root, read_label_map
 
 
 def confusion_matrix(
@@ -66,32 +67,32 @@ def pixel_accuracy(confusion: np.ndarray) -> float:
     return float(100 * np.trace(confusion) / confusion.sum())
 
 
+def load_truth(dataset: BaseSegDataset, index: int) -> np.ndarray:
+    """Class ids (H, W) of an image of a data set, as a test loads them.
+
+    Raises:
+        UserError: If the mask holds an id that is neither a class nor ignored.
+    """
+    info = dataset.get_data_info(index)
+    steps = getattr(dataset.pipeline, 'transforms', [])
+    load = next((step for step in steps if isinstance(step, LoadAnnotations)), None)
+    truth = (load or LoadAnnotations())(dict(info))['gt_seg_map']
+    classes = len(dataset.metainfo['classes'])
+    check_labels(truth, info['seg_map_path'], classes, dataset.ignore_index)
+    return truth
+
+
 def truths(dataset: BaseSegDataset):
     """Go through a data set's images and their labels.
 
     Yields:
-        ``(img_path, truth)`` with class ids of shape (H, W), as training sees them.
-    """
-    load = LoadAnnotations()
-    for index in range(len(dataset)):
-        info = dataset.get_data_info(index)
-        yield info['img_path'], load(info)['gt_seg_map']
-
-
-def read_label_map(folder: Path, img_path: str, reduce_zero_label: bool = False) -> np.ndarray:
-    """Read what ``tools/test.py --out`` wrote for an image.
+        ``(img_path, truth)`` with class ids of shape (H, W), as a test loads them.
 
     Raises:
-        UserError: If there is no such map.
+        UserError: See :func:`load_truth`.
     """
-    file = folder / f'{Path(img_path).stem}.png'
-    found = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
-    if found is None:
-        raise UserError(
-            f'{file} is not there or is no image; write the label maps with '
-            f'"tools/test.py CONFIG CHECKPOINT --out {folder}".'
-        )
-    return found - 1 if reduce_zero_label else found
+    for index in range(len(dataset)):
+        yield dataset.get_data_info(index)['img_path'], load_truth(dataset, index)
 
 
 def label_maps(dataset: BaseSegDataset, folder: Path):
@@ -105,13 +106,13 @@ def label_maps(dataset: BaseSegDataset, folder: Path):
         ``(img_path, truth, prediction)`` with class ids of shape (H, W).
 
     Raises:
-        UserError: If a map is missing, has another size than its labels, or holds ids
-            that are no class.
+        UserError: If a map is missing, has another size than its labels, or a map or the
+            labels hold ids that are no class.
     """
-    classes = len(dataset.metainfo['classes'])
+    classes, root = len(dataset.metainfo['classes']), image_root(dataset)
     for img_path, truth in truths(dataset):
-        prediction = read_label_map(folder, img_path, dataset.reduce_zero_label)
-        name = Path(img_path).name
+        prediction = read_label_map(folder, img_path, root, dataset.reduce_zero_label)
+        name = image_name(img_path, root)
         if prediction.shape != truth.shape:
             raise UserError(
                 f'The label map of {name} in {folder} has shape '

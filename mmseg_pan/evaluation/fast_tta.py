@@ -52,7 +52,8 @@ class FastTTAModel(BaseTTAModel):
         Not on a CPU: for the six scales of VOC and MobileNetV2, batches of two took 1.25
         (channels-last) to 1.4 times the time of single images, whose maps fit the cache.
         """
-        return next(self.module.parameters()).device.type != 'cpu'
+        # The data preprocessor's: an exported network has no parameters to ask.
+        return self.module.data_preprocessor.device.type != 'cpu'
 
     def average(self, data: dict) -> list[Tensor]:
         """Return the mean probabilities of each image, (C, H, W) at the original size."""

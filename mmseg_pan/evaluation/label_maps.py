@@ -6,6 +6,11 @@ from mmseg.models.utils import resize
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from mmseg_pan.errors import UserError
+
+#: The directions of RandomFlip, and the dimensions of (N, C, H, W) that each reverses.
+FLIPPED_DIMS = dict(horizontal=(3,), vertical=(2,), diagonal=(2, 3))
+
 
 def postprocess_labels(
     model: BaseSegmentor, seg_logits: Tensor, data_samples: list[SegDataSample] | None = None
@@ -47,12 +52,21 @@ def original_view(logits: Tensor, meta: dict) -> Tensor:
 
     Returns:
         Logits of shape (1, C, h, w), not yet at the original size.
+
+    Raises:
+        UserError: If the image was flipped in a way that is not known here.
     """
     left, right, top, bottom = meta.get('img_padding_size', meta.get('padding_size', [0] * 4))
     height, width = logits.shape[2:]
     logits = logits[:, :, top : height - bottom, left : width - right]
     if meta.get('flip'):
-        logits = logits.flip(dims=(3 if meta['flip_direction'] == 'horizontal' else 2,))
+        direction = meta.get('flip_direction')
+        if direction not in FLIPPED_DIMS:
+            raise UserError(
+                f'The test pipeline flips images in the direction {direction!r}, and only '
+                f'{", ".join(FLIPPED_DIMS)} flips can be undone; change RandomFlip.'
+            )
+        logits = logits.flip(dims=FLIPPED_DIMS[direction])
     return logits
 
 

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmseg_pan.errors import UserError
+from mmseg_pan.weights.agreement import input_channels
 from mmseg_pan.weights.exported import Description
 
 
@@ -37,15 +38,20 @@ class SegmentorGraph(nn.Module):
         """Segment (N, 3, H, W)."""
         size = image.shape[2:]
         if self.preprocess:
-            before = self.model.data_preprocessor
-            image = image.float()
-            if before._channel_conversion:
-                image = image[:, [2, 1, 0]]
-            if before._enable_normalize:
-                image = (image - before.mean) / before.std
+            image = self.normalize(image)
         logits = self.model(image, mode='tensor')
         logits = F.interpolate(logits, size, mode='bilinear', align_corners=self.align_corners)
         return logits.argmax(dim=1) if self.labels else logits
+
+    def normalize(self, image: Tensor) -> Tensor:
+        """Do what the data preprocessor does to pixels (N, C, H, W) of 0 to 255."""
+        before = self.model.data_preprocessor
+        image = image.float()
+        if before._channel_conversion and image.shape[1] == 3:
+            image = image[:, [2, 1, 0]]
+        if before._enable_normalize:
+            image = (image - before.mean) / before.std
+        return image
 
 
 def describe_network(model: EncoderDecoder, preprocess: bool, labels: bool, shape) -> Description:
@@ -67,4 +73,5 @@ def example(graph: SegmentorGraph, shape: tuple[int, int] | None) -> Tensor:
     """Make an image to trace with."""
     dtype = torch.uint8 if graph.preprocess else torch.float32
     # Batch 2 and odd, unequal sides: values that coincide would be taken for rules.
-    return torch.zeros((1 if shape else 2, 3, *(shape or (253, 341))), dtype=dtype)
+    channels = input_channels(graph.model)
+    return torch.zeros((1 if shape else 2, channels, *(shape or (253, 341))), dtype=dtype)

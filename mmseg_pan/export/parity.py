@@ -3,17 +3,24 @@
 import statistics
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 from mmseg.datasets import BaseSegDataset
+from mmseg.models.segmentors import EncoderDecoder
 from mmseg.models.segmentors.base import BaseSegmentor
 from torch import Tensor
 
 from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation.confusion import confusion_matrix, mean_iou
+from mmseg_pan.evaluation.label_map_files import single_datasets
 from mmseg_pan.evaluation.label_maps import postprocess_labels
+from mmseg_pan.weights.exported import ExportedSegmentor, open_exported
+
+from .graph import SegmentorGraph
+from .synthetic import TOLERANCE, compare_label_maps
 
 
 def compare_networks(
@@ -37,9 +44,10 @@ def compare_networks(
     """
     models = {'reference': reference, **others}
     classes = len(dataset.metainfo['classes'])
+    ignored = next(single_datasets(dataset)).ignore_index
     found = {name: dict(difference=0.0, same=0, seconds=[], matrix=0) for name in models}
     pixels = 0
-    indices = np.linspace(0, len(dataset) - 1, images or len(dataset)).astype(int)
+    indices = spread(dataset, images)
     for step, index in enumerate([indices[0], *indices]):  # the first one warms up
         batch = pseudo_collate([dataset[index]])
         expected = labels = None
@@ -57,7 +65,7 @@ def compare_networks(
             row['seconds'].append(seconds)
             truth = sample.gt_sem_seg.data
             row['matrix'] = row['matrix'] + confusion_matrix(
-                truth[0].numpy(), prediction[0].cpu().numpy(), classes, dataset.ignore_index
+                truth[0].numpy(), prediction[0].cpu().numpy(), classes, ignored
             )
         pixels += labels.numel() if step else 0
     times = found['reference']['seconds']
@@ -71,6 +79,50 @@ def compare_networks(
         )
         for name, row in found.items()
     }
+
+
+def compare_export(
+    model: EncoderDecoder,
+    file: Path,
+    dataset: BaseSegDataset,
+    images: int,
+    tolerance: float = TOLERANCE,
+) -> str:
+    """Compare an exported file with its network on test images.
+
+    A network of a fixed size sees resized images: its table shows what that costs, and only
+    one of class ids, which is compared at its own size, is refused for other classes.
+
+    Args:
+        model: The network.
+        file: ONNX or OpenVINO's .xml.
+        dataset: With labels, and its pipeline for testing.
+        images: How many images, spread over the data set; 0: all.
+        tolerance: Share of pixels that may get another class.
+
+    Returns:
+        What was found, to print.
+
+    Raises:
+        UserError: If more of them do.
+    """
+    about = open_exported(file)[1]
+    if about.labels:
+        graph = SegmentorGraph(model, about.preprocess, labels=True)
+        changed = compare_label_maps(graph, file, dataset, spread(dataset, images))
+        check_same({file.name: dict(same=1 - changed)}, file.name, tolerance)
+        return f'{file.name} gives the same class to {1 - changed:.4%} of the pixels.'
+    exported = {file.name: ExportedSegmentor(str(file))}
+    rows = compare_networks(model, exported, dataset, images)
+    if about.shape is None:
+        check_same(rows, file.name, tolerance)
+    return parity_table(rows)
+
+
+def spread(dataset: BaseSegDataset, images: int) -> list[int]:
+    """Choose indices of images, evenly over a data set; 0: all."""
+    count = min(images or len(dataset), len(dataset))
+    return np.linspace(0, len(dataset) - 1, count).astype(int).tolist()
 
 
 def check_same(rows: Mapping[str, Mapping[str, float]], name: str, tolerance: float) -> None:

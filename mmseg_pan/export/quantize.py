@@ -1,5 +1,6 @@
 """INT8 for CPUs: OpenVINO's network with weights and maps of eight bits, by NNCF."""
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,9 @@ from mmengine.dataset import pseudo_collate
 from mmseg.datasets import BaseSegDataset
 
 from mmseg_pan.errors import UserError
-from mmseg_pan.weights.exported import ExportedSegmentor, library
+from mmseg_pan.weights.exported import ExportedSegmentor, library, open_exported
 
-from .writing import write_openvino
+from .writing import move_network, save_openvino
 
 #: MobileNetV2's first block, whose depthwise channels differ in range by orders of magnitude, and
 #: the deep stem of ResNetV1c. On kept-out photographs MobileNetV2 lost 4.0 points of mIoU with
@@ -64,8 +65,11 @@ def quantize(
         target_device=nncf.TargetDevice.CPU,
     )
     out = out.with_suffix('.xml')
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_openvino(network, out, segmentor.about)
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder, out.name)
+        save_openvino(network, draft, segmentor.about)
+        open_exported(draft)
+        move_network(draft, out)
     return out
 
 

@@ -1,21 +1,24 @@
 """Write a segmentor as ONNX or OpenVINO, with what belongs to it inside the file."""
 
 import contextlib
+import copy
 import io
 import json
 import logging
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from mmseg.models.segmentors import EncoderDecoder
 
 from mmseg_pan.evaluation.fusion import fuse_conv_bn
-from mmseg_pan.files import write_whole
+from mmseg_pan.files import disk_errors_explained, write_whole
 from mmseg_pan.weights.exported import KEY, SMALLEST_SIDE, SUFFIXES, Description, library
 
 from .graph import SegmentorGraph, describe_network, example
+from .synthetic import TOLERANCE, check_synthetic, reference_logits
 
 
 def export(
@@ -25,51 +28,64 @@ def export(
     shape: tuple[int, int] | None = None,
     preprocess: bool = False,
     labels: bool = False,
+    tolerance: float = TOLERANCE,
+    also: Callable[[Path], None] | None = None,
 ) -> Path:
-    """Export a segmentor.
+    """Export a segmentor, and compare the file with it before the file gets its name.
 
     Args:
-        model: From :func:`mmseg_pan.inference.load_segmentor`; its batch norms are folded in
-            place, and it can train no more.
+        model: From :func:`mmseg_pan.inference.load_segmentor`, on the CPU.
         out: File to write, without or with the format's suffix.
         file_format: 'onnx', or 'openvino' (a .xml and a .bin file).
         shape: Fixed height and width in pixels, of batch 1. None: any batch, and any sides
             from 65 to 4096 pixels.
         preprocess: Take pixels of 0 to 255, and normalise them inside.
         labels: Return class ids and not logits.
+        tolerance: Share of the pixels of synthetic images that may get another class.
+        also: Called with the file before it gets its name, to refuse it for other reasons.
 
     Returns:
         The file that was written.
 
     Raises:
-        UserError: If the model is of a kind that cannot be exported, or a library is missing.
+        UserError: If the model is of a kind that cannot be exported, a library is missing, or
+            the file gives other classes than the model; nothing is written then.
     """
     graph = SegmentorGraph(model.eval(), preprocess, labels)
+    reference_logits(graph, example(graph, shape))
     about = describe_network(model, preprocess, labels, shape)
-    fuse_conv_bn(model)
-    data = _onnx(graph, shape, about)
+    fused = copy.deepcopy(model)
+    fuse_conv_bn(fused)
+    data = _onnx(SegmentorGraph(fused, preprocess, labels), shape, about)
     out = out.with_suffix(SUFFIXES[file_format])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    if file_format == 'onnx':
-        write_whole(out, data)
-        return out
-    openvino = library('openvino')
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder, 'model.onnx')
-        source.write_bytes(data)
-        write_openvino(openvino.convert_model(source), out, about)
+        draft = Path(folder, out.name)
+        if file_format == 'onnx':
+            draft.write_bytes(data)
+        else:
+            source = Path(folder, 'source.onnx')
+            source.write_bytes(data)
+            save_openvino(library('openvino').convert_model(source), draft, about)
+        check_synthetic(graph, draft, data, shape, tolerance)
+        if also is not None:
+            also(draft)
+        move_network(draft, out)
     return out
 
 
-def write_openvino(network, out: Path, about: Description) -> None:
-    """Write OpenVINO's two files, weights first: a .xml means that both are whole."""
-    openvino = library('openvino')
+def save_openvino(network, file: Path, about: Description) -> None:
+    """Write OpenVINO's two files, which say what they are."""
     network.set_rt_info(json.dumps(about._asdict()), [KEY])
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, 'model.xml')
-        openvino.save_model(network, file, compress_to_fp16=False)
-        write_whole(out.with_suffix('.bin'), file.with_suffix('.bin').read_bytes())
-        write_whole(out, file.read_bytes())
+    library('openvino').save_model(network, file, compress_to_fp16=False)
+
+
+def move_network(draft: Path, out: Path) -> None:
+    """Give a network its name; of OpenVINO's files the .xml last: it means that both are whole."""
+    with disk_errors_explained(out.parent):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        if draft.suffix == SUFFIXES['openvino']:
+            write_whole(out.with_suffix('.bin'), draft.with_suffix('.bin').read_bytes())
+        write_whole(out, draft.read_bytes())
 
 
 def _onnx(graph: SegmentorGraph, shape, about: Description) -> bytes:

@@ -11,7 +11,7 @@ from mmseg_pan.errors import UserError
 
 from .fpa import FeaturePyramidAttention
 from .gau import GlobalAttentionUpsample
-from .loss import applies_to, cross_entropy_by_image
+from .loss import applies_to, binary_accuracy, cross_entropy_by_image
 
 
 @MODELS.register_module()
@@ -115,10 +115,25 @@ class FPAHead(BaseDecodeHead):
         Returns:
             The losses by their names, and the pixel accuracy in percent as 'acc_seg'.
         """
+        labels = self._stack_batch_gt(batch_data_samples).squeeze(1)
+        if self.out_channels == 1:
+            return self._binary_loss(seg_logits, labels, batch_data_samples)
         if not applies_to(self):
             return super().loss_by_feat(seg_logits, batch_data_samples)
-        labels = self._stack_batch_gt(batch_data_samples).squeeze(1)
         return cross_entropy_by_image(self, seg_logits, labels)
+
+    def _binary_loss(
+        self, seg_logits: Tensor, labels: Tensor, batch_data_samples: list[SegDataSample]
+    ) -> dict:
+        """MMSeg's losses of one logit a pixel; 0 where no pixel counts, which MMSeg cannot do."""
+        if (labels != self.ignore_index).any():
+            losses = super().loss_by_feat(seg_logits, batch_data_samples)
+        else:
+            decode = self.loss_decode
+            every = decode if isinstance(decode, nn.ModuleList) else [decode]
+            losses = {loss.loss_name: 0 * seg_logits.float().sum() for loss in every}
+        losses['acc_seg'] = binary_accuracy(self, seg_logits, labels)
+        return losses
 
 
 @MODELS.register_module()

@@ -8,11 +8,11 @@ import cv2
 import mmcv
 import numpy as np
 from mmseg.datasets import BaseSegDataset
-from mmseg.datasets.transforms import LoadAnnotations
 from PIL import Image
 
 from mmseg_pan.errors import UserError
-from mmseg_pan.evaluation.confusion import confusion_matrix, iou_by_class, read_label_map
+from mmseg_pan.evaluation.confusion import confusion_matrix, iou_by_class, load_truth
+from mmseg_pan.evaluation.label_map_files import image_root, read_label_map
 
 from .numbers import Numbers
 
@@ -33,6 +33,7 @@ class Gallery:
 
     def __init__(self, dataset: BaseSegDataset, numbers: Numbers, other: Numbers | None = None):
         self.dataset, self.numbers, self.other = dataset, numbers, other
+        self.root = image_root(dataset)
         self.palette = np.asarray(dataset.metainfo['palette'], np.uint8)
         self._rows = {}
 
@@ -50,7 +51,7 @@ class Gallery:
     def _row(self, index: int) -> dict:
         numbers = self.numbers
         info = self.dataset.get_data_info(index)
-        truth = LoadAnnotations()(dict(info))['gt_seg_map']
+        truth = load_truth(self.dataset, index)
         prediction = self._prediction(numbers, info)
         image = mmcv.imread(info['img_path'], channel_order='rgb')
         counted = truth != self.dataset.ignore_index
@@ -82,7 +83,7 @@ class Gallery:
 
     def _prediction(self, numbers: Numbers, info: dict) -> np.ndarray:
         zero = self.dataset.reduce_zero_label
-        return read_label_map(Path(numbers.predictions), info['img_path'], zero)
+        return read_label_map(Path(numbers.predictions), info['img_path'], self.root, zero)
 
     def _other_prediction(self, index: int, info: dict, truth: np.ndarray) -> np.ndarray | None:
         try:

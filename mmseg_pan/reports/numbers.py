@@ -18,6 +18,7 @@ from mmseg_pan.evaluation.confusion import (
     pixel_accuracy,
     truths,
 )
+from mmseg_pan.evaluation.label_map_files import image_name, image_root
 from mmseg_pan.files import write_whole
 
 FILE = 'report.npz'
@@ -28,7 +29,7 @@ class Numbers(NamedTuple):
 
     name: str
     classes: list[str]
-    images: list[str]
+    images: list[str]  # paths below the folder of the images
     confusions: np.ndarray  # (images, classes, classes), truth in rows
     components: np.ndarray  # (components, 4): image, class, size, right
     predictions: str  # folder of the label maps
@@ -79,9 +80,9 @@ def count_numbers(dataset: BaseSegDataset, folder: Path, name: str) -> Numbers:
         UserError: If a map is missing or does not fit.
     """
     classes = list(dataset.metainfo['classes'])
-    images, matrices, found = [], [], []
+    root, images, matrices, found = image_root(dataset), [], [], []
     for index, (img_path, truth, prediction) in enumerate(label_maps(dataset, folder)):
-        images.append(Path(img_path).name)
+        images.append(image_name(img_path, root))
         matrix = confusion_matrix(truth, prediction, len(classes), dataset.ignore_index)
         matrices.append(matrix.astype(np.int32))
         parts = components(truth, prediction, dataset.ignore_index)
@@ -141,7 +142,8 @@ def check_comparable(other: Numbers, dataset: BaseSegDataset, folder: Path) -> N
             f'The report in {folder} has {_first_difference(other.classes, classes, "classes")}; '
             f'{advice}'
         )
-    images = [Path(dataset.get_data_info(i)['img_path']).name for i in range(len(dataset))]
+    root = image_root(dataset)
+    images = [image_name(dataset.get_data_info(i)['img_path'], root) for i in range(len(dataset))]
     if other.images != images:
         raise UserError(
             f'The report in {folder} has {_first_difference(other.images, images, "images")}; '
@@ -151,8 +153,8 @@ def check_comparable(other: Numbers, dataset: BaseSegDataset, folder: Path) -> N
         counts = np.bincount(truth[truth != dataset.ignore_index], minlength=len(classes))
         if not np.array_equal(counts, other.confusions[index].sum(1)):
             raise UserError(
-                f'The report in {folder} was made with other labels of {Path(img_path).name} than '
-                f'the data set has now; test the other network again, or leave --compare out.'
+                f'The report in {folder} was made with other labels of '
+                f'{image_name(img_path, root)} than the data set has now; test the other network again, or leave --compare out.'
             )
 
 

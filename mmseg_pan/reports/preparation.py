@@ -8,11 +8,19 @@ from importlib import import_module
 from pathlib import Path
 
 from mmengine.config import Config
-from mmseg.registry import DATASETS
+from mmseg.evaluation import IoUMetric
+from mmseg.registry import DATASETS, METRICS
 from rich import filesize
 
 from mmseg_pan.devices import device_name
 from mmseg_pan.errors import UserError
+from mmseg_pan.evaluation import FastIoUMetric
+from mmseg_pan.evaluation.label_map_files import (
+    check_label_map_files,
+    dataset_images,
+    image_name,
+    image_root,
+)
 from mmseg_pan.reports.report import Report
 
 
@@ -53,10 +61,36 @@ def plan_report(
 
 
 def write_label_maps(cfg: Config, folder: str | Path) -> None:
-    """Make a test write its label maps, by the first of its metrics."""
-    evaluators = cfg.test_evaluator
-    first = evaluators[0] if isinstance(evaluators, list) else evaluators
-    first.update(output_dir=str(folder), keep_results=True)
+    """Make a test write its label maps, by a metric that keeps the images' sub-folders.
+
+    Args:
+        cfg: Config of the test, changed in place; its data must be there.
+        folder: Where the label maps go.
+
+    Raises:
+        UserError: If two images would share a label map.
+    """
+    dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    check_label_map_files(dataset, folder)
+    root = image_root(dataset)
+    found = cfg.get('test_evaluator') or []
+    evaluators = found if isinstance(found, list) else [found]
+    if not evaluators:
+        raise UserError('--out and --report need a test_evaluator in the config; add one.')
+    for evaluator in evaluators:
+        kind = evaluator['type']
+        kind = METRICS.get(kind) if isinstance(kind, str) else kind
+        if kind is IoUMetric:
+            evaluator['type'], kind = 'FastIoUMetric', FastIoUMetric
+        if isinstance(kind, type) and issubclass(kind, FastIoUMetric):
+            evaluator.update(output_dir=str(folder), image_root=root)
+            return
+    if any('/' in image_name(path, root) for path in dataset_images(dataset)):
+        raise UserError(
+            f'{evaluators[0]["type"]} writes label maps without the sub-folders of the images, so '
+            "that equal names would meet; add dict(type='IoUMetric') to test_evaluator."
+        )
+    evaluators[0].update(output_dir=str(folder), keep_results=True)
 
 
 def _facts(cfg: Config, checkpoint: str, dataset: str) -> dict[str, str]:

@@ -156,6 +156,9 @@ class ExportedSegmentor(BaseSegmentor):
         self.about = about
         self.align_corners = about.align_corners
         self.num_classes = len(about.classes)
+        head = about.config['model']['decode_head']
+        head = head[-1] if isinstance(head, list) else head
+        self.out_channels = head.get('out_channels') or self.num_classes
         self.decode_head = nn.Module()  # where MMSegmentation looks for the threshold
         self.decode_head.threshold = about.threshold
         self.cfg = Config(with_tuples(about.config))

@@ -6,13 +6,15 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.models.segmentors.base import BaseSegmentor
-from mmseg.registry import DATASETS, MODELS
 
 from mmseg_pan.errors import UserError
 
+from .configs import for_inference, import_custom_modules, read_config, settle_names
 from .exported import SUFFIXES, ExportedSegmentor
-from .published import for_inference, open_checkpoint
+from .fit import load_fitting
+from .published import open_checkpoint
 from .tensors import in_float32
+from .types import build_model, check_types
 
 
 def load_segmentor(
@@ -42,29 +44,31 @@ def load_segmentor(
         return ExportedSegmentor(str(checkpoint)).eval()
     opened = open_checkpoint(checkpoint, unsafe)
     if config is not None:
-        if not Path(config).is_file():
-            raise UserError(f'The config {config} is not there; see configs/pan for the names.')
-        cfg = Config(for_inference(Config.fromfile(config)))
+        whole = read_config(config)
     elif opened.cfg is not None:
-        cfg = Config(for_inference(opened.cfg))
+        whole = opened.cfg
     else:
         raise UserError(f'{checkpoint} holds no config; name the one it was trained with.')
-    init_default_scope(cfg.default_scope)
-    model = MODELS.build(cfg.model)
-    try:
-        model.load_state_dict(in_float32(opened.state_dict))
-    except RuntimeError as error:
-        raise UserError(
-            f'The weights of {checkpoint} do not fit the config '
-            f'({str(error).splitlines()[1].strip()}); name the config they were trained with.'
-        ) from None
-    model.cfg = cfg
-    meta = DATASETS.get(cfg.test_dataloader.dataset.type).METAINFO
-    classes = opened.classes or meta.get('classes') or _numbers(model.num_classes)
-    model.dataset_meta = dict(classes=tuple(classes), palette=opened.palette or meta.get('palette'))
+    model = _build(whole, checkpoint, config, unsafe)
+    load_fitting(model, in_float32(opened.state_dict), str(checkpoint))
+    model.dataset_meta = settle_names(model, opened.classes, opened.palette, whole)
     device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
     return model.to(device).eval()
 
 
-def _numbers(count: int) -> list[str]:
-    return [f'class {number}' for number in range(count)]
+def _build(whole: Config, checkpoint, config, unsafe: bool) -> BaseSegmentor:
+    """Build the network of a config file, or of a checkpoint's own config, which imports nothing.
+
+    Raises:
+        UserError: If the config describes no network, or types that are not registered.
+    """
+    source = str(checkpoint if config is None else config)
+    if config is None and unsafe:
+        import_custom_modules(whole, source)
+    cfg = Config(for_inference(whole, source))
+    init_default_scope(cfg.default_scope)
+    imports = config is not None or unsafe
+    check_types(cfg.to_dict(), source, imports)
+    model = build_model(cfg, source, imports)
+    model.cfg = cfg
+    return model

@@ -50,9 +50,9 @@ def build(args: argparse.Namespace, name: str, work_dir: str) -> Runner:
     cfg.load_from, cfg.log_level = args.checkpoint, 'ERROR'
     cfg.experiment_name = f'benchmark_{list(CONTENDERS).index(name)}'
     if args.tta:
-        if CONTENDERS[name] is None:
-            cfg.tta_model = dict(type='SegTTAModel')
         cli.set_tta(cfg)
+        if CONTENDERS[name] is None:
+            cfg.model.type = 'SegTTAModel'
     if CONTENDERS[name] is None and cfg.test_evaluator.type == 'SelectedIoUMetric':
         cfg.test_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])  # ours counts faster
     if name == 'exported':

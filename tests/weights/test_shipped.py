@@ -14,7 +14,8 @@ from mmseg_pan.experiments.results import read_results
 from mmseg_pan.inference import load_segmentor
 from mmseg_pan.inference.images import read_image
 from mmseg_pan.inference.predictor import Predictor
-from mmseg_pan.weights.published import SHIPPED, for_inference, open_checkpoint
+from mmseg_pan.weights.configs import for_inference
+from mmseg_pan.weights.published import SHIPPED, open_checkpoint
 from tests.paths import ROOT
 
 RUN, TEST = read_results(ROOT / 'configs/pan/results/model.jsonl')

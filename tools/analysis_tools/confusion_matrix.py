@@ -11,6 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from mmseg_pan import cli
@@ -48,10 +49,10 @@ def main() -> None:
         )
     cli.check_data(cfg, 'test')
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    if 'seg_map_path' not in dataset.get_data_info(0):
+    if not isinstance(dataset, BaseSegDataset) or 'seg_map_path' not in dataset.get_data_info(0):
         raise UserError(
-            f'The test data of {args.config} has no labels to compare with; take a config whose '
-            'test_dataloader has data_prefix.seg_map_path.'
+            f'The test data of {args.config} has no labels to compare with, or is several data '
+            'sets; take a config whose test_dataloader has one with data_prefix.seg_map_path.'
         )
     matrix, classes = confusions(dataset, args.predictions).sum(0), dataset.metainfo['classes']
     kind = args.out.suffix[1:]

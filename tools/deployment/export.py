@@ -1,10 +1,11 @@
 #!/usr/bin/env python
-"""Export a checkpoint to ONNX or OpenVINO, and compare the result on photographs.
+"""Export a checkpoint to ONNX or OpenVINO, if both give the same classes.
 
     python tools/deployment/export.py CONFIG CHECKPOINT --format onnx --out pan.onnx
     python tools/deployment/export.py CONFIG CHECKPOINT --format openvino --shape 512 512 --out pan
 
-The class names, the palette and the pipeline of the config travel inside the file.
+The file is compared with the checkpoint before it is written: on synthetic images of two sizes,
+and with --images on the config's test images. Class names, palette and pipeline travel inside.
 """
 
 import argparse
@@ -19,12 +20,11 @@ from mmseg_pan import cli
 from mmseg_pan.export import parity
 from mmseg_pan.export.writing import SUFFIXES, export
 from mmseg_pan.inference import load_segmentor
-from mmseg_pan.weights.exported import ExportedSegmentor
 from mmseg_pan.weights.trust import safe_loading
 
 
 def main() -> None:
-    """Export, then run both networks on images of the config's test set."""
+    """Export and compare."""
     parser = argparse.ArgumentParser(description='Export a segmentor')
     parser.add_argument('config')
     parser.add_argument('checkpoint')
@@ -35,7 +35,12 @@ def main() -> None:
     )
     parser.add_argument('--preprocess', action='store_true', help='normalise inside the file')
     parser.add_argument('--labels', action='store_true', help='class ids instead of logits')
-    parser.add_argument('--images', type=int, default=10, help='that are compared; 0: none')
+    parser.add_argument(
+        '--images',
+        type=cli.whole_number(0),
+        default=0,
+        help="of the config's test set that are compared too; default: synthetic images only",
+    )
     parser.add_argument(
         '--tolerance', type=float, default=1e-3, help='share of pixels that may change class'
     )
@@ -43,23 +48,27 @@ def main() -> None:
     args = parser.parse_args()
     with safe_loading():
         cfg = cli.load_config(args.config, args.cfg_options)
-        if args.images and not args.labels:
+        if args.images:
+            cli.check_test_set(cfg)
             cli.check_data(cfg, 'test')
-        model = load_segmentor(args.checkpoint, args.config)
-        reference = load_segmentor(args.checkpoint, args.config)
+        model = load_segmentor(args.checkpoint, args.config, 'cpu')
         shape = tuple(args.shape) if args.shape else None
-        file = export(model, args.out, args.format, shape, args.preprocess, args.labels)
-        print(f'Written: {file}')
-        if not args.images or args.labels:
-            print("Not compared: only logits of the config's test images are.")
-            return
-        dataset = DATASETS.build(cfg.test_dataloader.dataset)
-        rows = parity.compare_networks(
-            reference, {file.name: ExportedSegmentor(str(file))}, dataset, args.images
+
+        def compare(file: Path) -> None:
+            dataset = DATASETS.build(cfg.test_dataloader.dataset)
+            print(parity.compare_export(model, file, dataset, args.images, args.tolerance))
+
+        file = export(
+            model,
+            args.out,
+            args.format,
+            shape,
+            args.preprocess,
+            args.labels,
+            args.tolerance,
+            compare if args.images else None,
         )
-        print(parity.parity_table(rows))
-        if shape is None:  # a fixed size changes what the network sees
-            parity.check_same(rows, file.name, args.tolerance)
+        print(f'Written: {file}')
 
 
 if __name__ == '__main__':

@@ -18,6 +18,7 @@ from mmseg_pan.devices import device_name
 from mmseg_pan.export import parity
 from mmseg_pan.inference import load_segmentor
 from mmseg_pan.weights.exported import ExportedSegmentor
+from mmseg_pan.weights.fit import check_class_names
 from mmseg_pan.weights.trust import safe_loading
 
 
@@ -33,9 +34,13 @@ def main() -> None:
     args = parser.parse_args()
     with safe_loading():
         cfg = cli.load_config(args.config, args.cfg_options)
+        cli.check_test_set(cfg)
         cli.check_data(cfg, 'test')
         reference = load_segmentor(args.checkpoint, args.config)
         others = {Path(file).name: ExportedSegmentor(file, args.precision) for file in args.files}
+        for file, other in others.items():
+            classes = reference.dataset_meta['classes']
+            check_class_names(other.dataset_meta['classes'], classes, file)
         dataset = DATASETS.build(cfg.test_dataloader.dataset)
         rows = parity.compare_networks(reference, others, dataset, args.images)
         print(

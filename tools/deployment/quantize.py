@@ -14,6 +14,9 @@ from mmseg.registry import DATASETS
 
 from mmseg_pan import cli
 from mmseg_pan.export.quantize import FLOAT_LAYERS, quantize
+from mmseg_pan.weights.configs import find_test_pipeline
+from mmseg_pan.weights.exported import open_exported
+from mmseg_pan.weights.fit import check_class_names
 
 
 def main() -> None:
@@ -32,9 +35,11 @@ def main() -> None:
     parser.add_argument('--cfg-options', nargs='+', action=cli.ConfigOptions)
     args = parser.parse_args()
     cfg = cli.load_config(args.config, args.cfg_options)
-    cli.use_test_pipeline(cfg.train_dataloader.dataset, cfg.test_dataloader.dataset.pipeline)
+    cli.use_test_pipeline(cfg.train_dataloader.dataset, find_test_pipeline(cfg, args.config))
     cli.check_data(cfg, 'train')
     dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    classes = open_exported(args.file)[1].classes
+    check_class_names(classes, dataset.metainfo['classes'], str(args.file))
     written = quantize(args.file, dataset, args.out, args.images, args.float_layers)
     print(f'Written: {written}')
 

@@ -10,12 +10,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mmengine.config import Config
 from rich import filesize
 
 import mmseg_pan
 from mmseg_pan import cli
-from mmseg_pan.weights.published import open_checkpoint, publish
+from mmseg_pan.weights.publishing import publish
 
 
 def main() -> None:
@@ -39,9 +38,6 @@ def main() -> None:
         raise mmseg_pan.UserError(
             f'--out {args.out} must end in .safetensors or .pth; type "--out NAME.safetensors".'
         )
-    opened = open_checkpoint(args.checkpoint, args.unsafe_load)
-    if args.config:
-        opened = opened._replace(cfg=Config.fromfile(args.config))
     try:
         metrics = {key: float(value) for key, value in (m.split('=') for m in args.metrics)}
     except ValueError:
@@ -53,10 +49,15 @@ def main() -> None:
             f'--provenance {wrong[0]} must be NAME=TEXT, such as "seed=0" or "data=VOC 2012".'
         )
     provenance = dict(text.split('=', 1) for text in args.provenance)
-    opened = opened._replace(
-        metrics={**opened.metrics, **metrics}, provenance={**opened.provenance, **provenance}
+    file = publish(
+        args.checkpoint,
+        args.out,
+        args.half,
+        args.config,
+        metrics,
+        provenance,
+        args.unsafe_load,
     )
-    file = publish(opened, args.out, args.half)
     print(f'Written: {file} ({filesize.decimal(file.stat().st_size)})')
 
 
