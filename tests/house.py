@@ -18,7 +18,7 @@ FLOORS = {
     4: ('cli', 'inference', 'export'),
     3: ('engine', 'verification', 'reports', 'voc'),
     2: ('evaluation', 'benchmarks', 'weights'),
-    1: ('datasets', 'models'),
+    1: ('configs', 'datasets', 'models'),
     0: ('devices', 'errors', 'files', 'parallel'),
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

@@ -114,7 +114,7 @@ def contender_table(rows: list[dict]) -> str:
             row['model'],
             f'{total.multiply_adds / 1e9:.2f}',
             f'{total.parameters / 1e6:.2f}',
-            timing.spread(times['whole']),
+            timing.write_spread(times['whole']),
             f'{row["ratio"]:.2f}',
             f'{row["share"]:.0%}',
             memory,
@@ -124,8 +124,8 @@ def contender_table(rows: list[dict]) -> str:
             line += [
                 f'{head.multiply_adds / 1e9:.2f}',
                 f'{head.parameters / 1e6:.2f}',
-                timing.spread(times['head']),
-                timing.spread(times['backbone']),
+                timing.write_spread(times['head']),
+                timing.write_spread(times['backbone']),
                 f'{ratio:.2f}',
             ]
         lines.append(line)

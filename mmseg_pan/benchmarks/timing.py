@@ -146,7 +146,7 @@ def quartiles(times: list[float]) -> list[float]:
     return statistics.quantiles(times, n=4) if len(times) > 1 else [times[0]] * 3
 
 
-def spread(times: list[float]) -> str:
+def write_spread(times: list[float]) -> str:
     """Median and interquartile range in milliseconds."""
     low, middle, high = quartiles(times)
     return f'{1e3 * middle:.0f} ({1e3 * low:.0f}-{1e3 * high:.0f})'

@@ -9,8 +9,8 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
+from mmseg_pan.configs.reading import read_config
 from mmseg_pan.errors import UserError
-from mmseg_pan.weights.configs import read_config
 
 from .labels import settle_ignore_index
 from .testing import count_fast

@@ -47,7 +47,7 @@ def begin_run(folder: Path, run_id: str, checkpoints: dict[str, int]) -> None:
         checkpoints: Name and step of those that it wrote before it was resumed.
     """
     others = [run for run in read_runs(folder) if run['id'] != run_id]
-    _write(folder, [*others, dict(id=run_id, checkpoints=checkpoints)])
+    _write_runs(folder, [*others, dict(id=run_id, checkpoints=checkpoints)])
 
 
 def note_checkpoint(folder: Path, run_id: str, name: str, step: int, written: bool) -> None:
@@ -55,14 +55,17 @@ def note_checkpoint(folder: Path, run_id: str, name: str, step: int, written: bo
 
     Args:
         folder: Of the checkpoints.
-        run_id: Of the run, which :func:`begin_run` has entered.
+        run_id: Of the run.
         name: Of the file.
         step: Iteration or epoch.
         written: Whether it lies there already. Else a checkpoint of another run that has this
             name is removed: a process that is killed now must not leave it under the wrong run.
     """
     runs = read_runs(folder)
-    own = next(run for run in runs if run['id'] == run_id)
+    own = next((run for run in runs if run['id'] == run_id), None)
+    if own is None:  # the folder was emptied meanwhile
+        own = dict(id=run_id, checkpoints={})
+        runs.append(own)
     if own['checkpoints'].get(name) == step:
         return
     if not written and name not in own['checkpoints']:
@@ -70,7 +73,7 @@ def note_checkpoint(folder: Path, run_id: str, name: str, step: int, written: bo
     for run in runs:
         run['checkpoints'].pop(name, None)
     own['checkpoints'][name] = step
-    _write(folder, runs)
+    _write_runs(folder, runs)
 
 
 def forget_checkpoint(folder: Path, run_id: str, name: str) -> None:
@@ -79,9 +82,9 @@ def forget_checkpoint(folder: Path, run_id: str, name: str) -> None:
     for run in runs:
         if run['id'] == run_id:
             run['checkpoints'].pop(name, None)
-    _write(folder, runs)
+    _write_runs(folder, runs)
 
 
-def _write(folder: Path, runs: list[dict]) -> None:
+def _write_runs(folder: Path, runs: list[dict]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_whole(Path(folder, RECORD), json.dumps(dict(runs=runs), indent=1).encode())

@@ -8,9 +8,9 @@ from mmengine.dataset import pseudo_collate
 from mmseg.datasets import BaseSegDataset
 
 from mmseg_pan.errors import UserError
-from mmseg_pan.weights.exported import ExportedSegmentor, library, open_exported
+from mmseg_pan.weights.exported import SUFFIXES, ExportedSegmentor, library, open_exported
 
-from .writing import move_network, save_openvino
+from .writing import move_network, name_network, save_openvino
 
 #: MobileNetV2's first block, whose depthwise channels differ in range by orders of magnitude, and
 #: the deep stem of ResNetV1c. On kept-out photographs MobileNetV2 lost 4.0 points of mIoU with
@@ -39,13 +39,17 @@ def quantize(
         The .xml that was written.
 
     Raises:
-        UserError: If the file is of another format, or a library is missing.
+        UserError: If the file is of another format or would be overwritten, or a library is
+            missing.
     """
     if file.suffix != '.xml':
         raise UserError(
             f'INT8 is for OpenVINO, and {file} is not a .xml file; export it with '
             '"tools/deployment/export.py ... --format openvino".'
         )
+    out = name_network(out, SUFFIXES['openvino'])
+    if out.resolve() == file.resolve():
+        raise UserError(f'The output would overwrite the input {file}; type another --out.')
     nncf, openvino = library('nncf'), library('openvino')
     segmentor = ExportedSegmentor(str(file))
     indices = np.linspace(0, len(dataset) - 1, min(images, len(dataset))).astype(int).tolist()
@@ -64,7 +68,6 @@ def quantize(
         ignored_scope=nncf.IgnoredScope(names=layers[:float_layers]),
         target_device=nncf.TargetDevice.CPU,
     )
-    out = out.with_suffix('.xml')
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder, out.name)
         save_openvino(network, draft, segmentor.about)

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from mmseg.models.segmentors import EncoderDecoder
 
+from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation.fusion import fuse_conv_bn
 from mmseg_pan.files import disk_errors_explained, write_whole
 from mmseg_pan.weights.exported import KEY, SMALLEST_SIDE, SUFFIXES, Description, library
@@ -51,13 +52,13 @@ def export(
         UserError: If the model is of a kind that cannot be exported, a library is missing, or
             the file gives other classes than the model; nothing is written then.
     """
+    out = name_network(out, SUFFIXES[file_format])
     graph = SegmentorGraph(model.eval(), preprocess, labels)
     reference_logits(graph, example(graph, shape))
     about = describe_network(model, preprocess, labels, shape)
     fused = copy.deepcopy(model)
     fuse_conv_bn(fused)
     data = _onnx(SegmentorGraph(fused, preprocess, labels), shape, about)
-    out = out.with_suffix(SUFFIXES[file_format])
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder, out.name)
         if file_format == 'onnx':
@@ -70,6 +71,29 @@ def export(
         if also is not None:
             also(draft)
         move_network(draft, out)
+    return out
+
+
+def name_network(out: Path, suffix: str) -> Path:
+    """Add the suffix where a name does not end in it, and see that nothing else is overwritten.
+
+    Args:
+        out: As the user typed it; what follows a dot, as in 'pan.v1', is part of the name.
+        suffix: '.onnx' or '.xml'.
+
+    Raises:
+        UserError: If there is a file or folder of that name that is no exported network.
+    """
+    out = out if out.suffix.lower() == suffix else out.with_name(out.name + suffix)
+    with disk_errors_explained(out.parent):
+        if out.is_dir() or (out.exists() and KEY.encode() not in out.read_bytes()):
+            raise UserError(f'{out} is there and is no exported network; type another --out.')
+        weights = out.with_suffix('.bin')
+        if suffix == SUFFIXES['openvino'] and weights.exists() and not out.exists():
+            raise UserError(
+                f'{weights} would be overwritten, and has no {out.name} beside it; '
+                'type another --out.'
+            )
     return out
 
 

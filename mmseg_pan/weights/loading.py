@@ -7,14 +7,19 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.models.segmentors.base import BaseSegmentor
 
+from mmseg_pan.configs.reading import (
+    for_inference,
+    import_custom_modules,
+    read_config,
+    settle_names,
+)
+from mmseg_pan.configs.type_names import build_model, check_types
 from mmseg_pan.errors import UserError
 
-from .configs import for_inference, import_custom_modules, read_config, settle_names
 from .exported import SUFFIXES, ExportedSegmentor
 from .fit import load_fitting
 from .published import open_checkpoint
 from .tensors import in_float32
-from .types import build_model, check_types
 
 
 def load_segmentor(

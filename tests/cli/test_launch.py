@@ -37,8 +37,9 @@ def test_checkpoints_come_by_iteration_and_not_by_name(tmp_path):
 
 
 def test_resume_left_out(cfg, tmp_path):
-    save(tmp_path, 'iter_4.pth')
     assert set_resume(cfg, None) == 'Starts from iteration 0.'
+    save(tmp_path, 'iter_4.pth')
+    assert 'holds checkpoints of another run (iter_4.pth)' in set_resume(cfg, None)
     assert cfg.resume is False
 
 

@@ -74,7 +74,7 @@ def main() -> None:
         pairs = zip(found['whole'], times['stock']['whole'], strict=True)
         memory = timing.memory_of(actions[name])
         print(
-            f'| {name} | {timing.spread(found["whole"])} '
+            f'| {name} | {timing.write_spread(found["whole"])} '
             f'| {statistics.median(a / b for a, b in pairs):.2f} '
             f'| {"" if memory is None else round(memory / 1e6)} |'
         )

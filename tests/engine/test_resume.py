@@ -88,6 +88,7 @@ def test_a_late_resume_loads_no_sample_more_than_an_early_one(tmp_path, toy_root
         folder = tmp_path / str(iteration)
         shutil.copytree(tmp_path / 'a', folder)
         (folder / 'iter_2.pth').unlink()
+        (folder / 'runs.json').unlink()  # as if copied in by hand
         torch.save(checkpoint, folder / f'iter_{iteration}.pth')
         cfg.work_dir = str(folder)
         cfg.train_cfg.max_iters = iteration + 3

@@ -5,6 +5,7 @@ import os
 import resource
 import shutil
 import signal
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,7 @@ def hook_and_runner(saved, tmp_path, monkeypatch):
     (hook,) = [h for h in runner.hooks if isinstance(h, VerifiedCheckpointHook)]
     monkeypatch.setattr(hook, 'out_dir', str(copy))
     monkeypatch.setattr(hook, 'max_keep_ckpts', 2)
+    monkeypatch.setattr(hook, '_own', deepcopy(hook._own))
     monkeypatch.setattr(runner, '_work_dir', str(copy))
     return hook, runner, copy
 
@@ -126,8 +128,10 @@ def test_kill_at_any_call_leaves_a_whole_newest_checkpoint(hook_and_runner, monk
 def test_old_ones_go_when_the_new_one_is_there(hook_and_runner, monkeypatch):
     hook, runner, folder = hook_and_runner
     seen = []
-    unlink = Path.unlink
-    monkeypatch.setattr(Path, 'unlink', lambda p, **k: (seen.append(names(folder)), unlink(p, **k)))
+    remove = hook.file_backend.remove
+    monkeypatch.setattr(
+        hook.file_backend, 'remove', lambda path: (seen.append(names(folder)), remove(path))
+    )
     save(hook, runner)
     assert {'iter_2.pth', 'iter_4.pth', 'iter_6.pth'} in seen
     assert names(folder) == {'iter_4.pth', 'iter_6.pth'}

@@ -9,12 +9,12 @@ import pytest
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
+from mmseg_pan.configs.reading import for_inference
 from mmseg_pan.evaluation.confusion import confusion_matrix, iou_by_class, truths
 from mmseg_pan.experiments.results import read_results
 from mmseg_pan.inference import load_segmentor
 from mmseg_pan.inference.images import read_image
 from mmseg_pan.inference.predictor import Predictor
-from mmseg_pan.weights.configs import for_inference
 from mmseg_pan.weights.published import SHIPPED, open_checkpoint
 from tests.paths import ROOT
 

@@ -10,7 +10,7 @@ from mmseg.models.segmentors.base import BaseSegmentor
 
 from mmseg_pan.errors import UserError
 
-from .types import find_registered, plain_types
+from .type_names import find_registered, plain_types
 
 #: Loaders that describe test images, the best one first.
 _TESTS = ('test_dataloader', 'val_dataloader')
