@@ -56,7 +56,7 @@ class BusyError(UserError):
 
 
 @contextmanager
-def exclusive(path: Path, patience: float = 10.0) -> Iterator[None]:
+def exclusive(path: Path, patience: float = 10.0) -> Iterator[int | None]:
     """Keep a second run out while this one works on a file or folder.
 
     The lock goes with the process and the workers that it forked: after a SIGKILL
@@ -66,13 +66,17 @@ def exclusive(path: Path, patience: float = 10.0) -> Iterator[None]:
         path: An existing file or folder; nothing is written to it.
         patience: Seconds to wait for another run to end.
 
+    Yields:
+        The descriptor that holds the lock, for a child process to inherit: then the lock lasts as
+        long as the child. None where there are no locks.
+
     Raises:
         BusyError: If another run still holds it then.
     """
     try:
         import fcntl
     except ImportError:  # Windows: no such lock, and no fork that would need it
-        yield
+        yield None
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -90,7 +94,7 @@ def exclusive(path: Path, patience: float = 10.0) -> Iterator[None]:
                 time.sleep(0.05)
             except OSError:  # a file system without locks: go on without
                 break
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

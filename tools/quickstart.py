@@ -11,6 +11,7 @@ Each may be run again: what is done is not done twice. The environment lies in .
 import argparse
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 import venv
@@ -54,9 +55,13 @@ def set_up(stack: str) -> Path:
 
 def run(command: list, **options) -> None:
     """Run a command in the repository; end with its exit code where it fails."""
-    code = subprocess.run([str(part) for part in command], cwd=ROOT, **options).returncode
+    process = subprocess.Popen([str(part) for part in command], cwd=ROOT, **options)
+    # A training that is stopped needs time to save: hand the signal on, and wait.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda received, frame: process.send_signal(received))
+    code = process.wait()
     if code:
-        sys.exit(code)
+        sys.exit(code if code > 0 else 128 - code)
 
 
 def main() -> None:

@@ -55,12 +55,14 @@ def main() -> None:
         if cfg.load_from and not cfg.resume:
             cli.check_checkpoint(cfg.load_from, args.unsafe_load)
             origin = f'Starts from iteration 0 with the weights {cfg.load_from}.'
+        cli.check_loop(cfg)
         cli.check_data(cfg, 'train', 'val')
         cli.check_pretrained(cfg)
         cli.set_devices(cfg, args.launcher, args.local_rank)
-        runner = cli.build_runner(cfg)
-        runner.register_hook(RunSummaryHook(origin))
-        runner.train()
+        with cli.training_lock(cfg):
+            runner = cli.build_runner(cfg)
+            runner.register_hook(RunSummaryHook(origin))
+            runner.train()
 
 
 if __name__ == '__main__':

@@ -148,3 +148,27 @@ def _check_classes(cfg: Config, names: Sequence[str]) -> None:
                 f'num_classes={one["num_classes"]}; type "--cfg-options '
                 f'model.decode_head.num_classes={classes}".'
             )
+
+
+def check_loop(cfg: Config) -> None:
+    """Stop where epochs would never end, or where a hook counts iterations only.
+
+    Raises:
+        UserError: Naming both settings.
+    """
+    loop = cfg.get('train_cfg') or {}
+    if not (loop.get('type') == 'EpochBasedTrainLoop' or loop.get('by_epoch')):
+        return
+    sampler = (cfg.get('train_dataloader') or {}).get('sampler') or {}
+    if sampler.get('type') in ('InfiniteSampler', 'StreamSampler'):
+        raise UserError(
+            f'EpochBasedTrainLoop needs a sampler that ends, and {sampler["type"]} is endless; set '
+            'train_dataloader.sampler.type=DefaultSampler, or train_cfg.type=ResumableTrainLoop '
+            'with max_iters.'
+        )
+    if any(hook.get('type') == 'StopSignalHook' for hook in cfg.get('custom_hooks') or []):
+        raise UserError(
+            'StopSignalHook resumes by iterations, and EpochBasedTrainLoop only at the end of an '
+            'epoch; take the hook out of custom_hooks, or set train_cfg.type=ResumableTrainLoop '
+            'with max_iters.'
+        )

@@ -1,6 +1,8 @@
 """From a config file to a Runner."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -11,6 +13,7 @@ from mmseg.registry import RUNNERS
 
 from mmseg_pan.configs.reading import read_config
 from mmseg_pan.errors import UserError
+from mmseg_pan.files import disk_errors_explained, exclusive
 
 from .labels import settle_ignore_index
 from .testing import count_fast
@@ -84,6 +87,26 @@ def build_runner(cfg: Config) -> Runner:
     if hook.get('save_best') in _GREATER:
         hook.setdefault('rule', 'greater')
     hooks = cfg.setdefault('custom_hooks', [])
-    if not any(hook['type'] == 'SafeCheckpointHook' for hook in hooks):
-        hooks.append(dict(type='SafeCheckpointHook'))
+    for kind in ('SafeCheckpointHook', 'ContinuationHook'):
+        if not any(hook['type'] == kind for hook in hooks):
+            hooks.append(dict(type=kind))
     return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+
+
+@contextmanager
+def training_lock(cfg: Config) -> Iterator[None]:
+    """Keep a second training out of a work dir; its other ranks pass.
+
+    Raises:
+        BusyError: If a training is at work in ``cfg.work_dir``.
+    """
+    if int(os.environ.get('RANK', 0)):
+        yield
+        return
+    folder = Path(cfg.work_dir)
+    with disk_errors_explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / '.lock'
+        file.touch()
+    with exclusive(file):
+        yield

@@ -1,6 +1,7 @@
 """What drives a training: loop, stream, checkpoints, signals, memory format, summary."""
 
 from .acceleration import BFloat16OptimWrapper, ChannelsLastHook
+from .continuation import ContinuationHook
 from .loop import ResumableTrainLoop
 from .safe_checkpoint import SafeCheckpointHook
 from .stop_signal import StopSignalHook

@@ -19,7 +19,8 @@ def to_plain(value):
     strings lists, and dicts of any class but those that the loader knows plain dicts.
     """
     if isinstance(value, dict):
-        plain = {key: to_plain(item) for key, item in value.items()}
+        # OneCycleLR keeps a method of its own in its state; a new one has it already.
+        plain = {key: to_plain(item) for key, item in value.items() if not callable(item)}
         return type(value)(plain) if type(value) in (Counter, OrderedDict) else plain
     if isinstance(value, (list, tuple)):
         return (tuple if isinstance(value, tuple) else list)(map(to_plain, value))

@@ -13,8 +13,10 @@ from types import FrameType
 import torch
 from mmengine.dist import all_reduce, is_distributed, is_main_process
 from mmengine.hooks import EMAHook, Hook
-from mmengine.runner import Runner
+from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmseg.registry import HOOKS
+
+from mmseg_pan.errors import UserError
 
 from .verified_checkpoint import VerifiedCheckpointHook
 
@@ -44,7 +46,16 @@ class StopSignalHook(Hook):
         self._training = mmap.mmap(-1, 1)  # one byte that forks share
 
     def before_train(self, runner: Runner) -> None:
-        """Listen."""
+        """Start to listen.
+
+        Raises:
+            UserError: If the loop counts epochs: it cannot resume in the middle of one.
+        """
+        if isinstance(runner.train_loop, EpochBasedTrainLoop):
+            raise UserError(
+                'StopSignalHook works with loops that count iterations, and the config has '
+                'EpochBasedTrainLoop; take the hook out of custom_hooks.'
+            )
         self._owner = os.getpid()
         self._training[0] = 1
         atexit.register(self._release_workers)  # runs before multiprocessing ends them
@@ -65,7 +76,7 @@ class StopSignalHook(Hook):
             then(number)
 
     def after_train(self, runner: Runner) -> None:
-        """Listen no more."""
+        """Stop listening."""
         self._listen_no_more()
 
     def _listen_no_more(self) -> None:

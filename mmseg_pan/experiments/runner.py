@@ -18,6 +18,7 @@ from mmseg_pan.engine.resume import checkpoints
 from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation.confusion import confusions, iou_by_class, mean_iou, pixel_accuracy
 from mmseg_pan.files import BusyError, exclusive, write_whole
+from mmseg_pan.processes import run_child
 from mmseg_pan.reports.training_logs import scalars
 
 from .spec import Experiment, Spec
@@ -53,7 +54,7 @@ def _run_unless_busy(spec: Spec, experiment: Experiment, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:
-            stack.enter_context(exclusive(folder, patience=0))
+            lock = stack.enter_context(exclusive(folder, patience=0))
         except BusyError:
             print('another process is at it', flush=True)
             return
@@ -61,7 +62,7 @@ def _run_unless_busy(spec: Spec, experiment: Experiment, folder: Path) -> None:
             print('done by another process', flush=True)
             return
         print('runs', flush=True)
-        spec.results.add(run(experiment, folder, spec))
+        spec.results.add(run(experiment, folder, spec, lock))
     # At once: who stops between two seeds has what the seeds so far say.
     _compare_done(spec)
 
@@ -92,13 +93,14 @@ def _class_names(cfg: Config) -> list[str]:
     return list(DATASETS.get(cfg.test_dataloader.dataset.type).METAINFO['classes'])
 
 
-def run(experiment: Experiment, folder: Path, spec: Spec) -> dict:
+def run(experiment: Experiment, folder: Path, spec: Spec, lock: int | None = None) -> dict:
     """Train and test once, going on where an earlier process was stopped.
 
     Args:
         experiment: What to run.
         folder: Where its files go.
         spec: Whose means are computed, and beside whose results the confusion matrices go.
+        lock: Descriptor of the lock on the folder, which the processes that train inherit.
 
     Returns:
         The line of the results file.
@@ -117,7 +119,7 @@ def run(experiment: Experiment, folder: Path, spec: Spec) -> dict:
     seen = json.loads(commits.read_text()) if commits.is_file() else []
     seen += [commit for commit in [_commit(spec.root)] if commit not in seen]
     write_whole(commits, json.dumps(seen).encode())
-    train_and_test(file, folder, spec.root)
+    train_and_test(file, folder, spec.root, lock)
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     matrices = confusions(dataset, folder / 'predictions')
     spec.results.save_matrices(experiment.folder, matrices)
@@ -143,25 +145,26 @@ def run(experiment: Experiment, folder: Path, spec: Spec) -> dict:
     )
 
 
-def train_and_test(file: Path, folder: Path, root: Path) -> None:
+def train_and_test(file: Path, folder: Path, root: Path, lock: int | None = None) -> None:
     """Train a config and write label maps of its test images, by ``tools/``.
 
     Args:
         file: The config.
         folder: Where checkpoints, logs and ``predictions/`` go.
         root: Of the checkout whose tools are run.
+        lock: See :func:`run`.
 
     Raises:
         UserError: If a tool failed; its own words are above.
     """
-    _tool(root, 'train.py', file, '--no-validate', '--resume=auto', '--work-dir', folder)
+    _tool(root, lock, 'train.py', file, '--no-validate', '--resume=auto', '--work-dir', folder)
     checkpoint, predictions = checkpoints(folder)[0], folder / 'predictions'
-    _tool(root, 'test.py', file, checkpoint, '--out', predictions, '--work-dir', folder)
+    _tool(root, lock, 'test.py', file, checkpoint, '--out', predictions, '--work-dir', folder)
 
 
-def _tool(root: Path, tool: str, *args) -> None:
+def _tool(root: Path, lock: int | None, tool: str, *args) -> None:
     command = [sys.executable, '-W', 'ignore', root / 'tools' / tool, *args]
-    if subprocess.run([str(part) for part in command]).returncode:
+    if run_child(command, pass_fds=[] if lock is None else [lock]):
         raise UserError(f'{tool} failed, see above; type the same command again to go on.')
 
 

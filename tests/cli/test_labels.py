@@ -64,7 +64,9 @@ def test_data_sets_inside_wrappers():
     cfg = Config.fromfile(TOY)
     leaf = cfg.train_dataloader.dataset
     cfg.train_dataloader.dataset = dict(
-        type='RepeatDataset', times=2, dataset=dict(type='ConcatDataset', datasets=[leaf, leaf])
+        type='RepeatDataset',
+        times=2,
+        dataset=dict(type='ConcatDataset', datasets=[leaf, leaf.copy()]),
     )
     cfg.model.decode_head.ignore_index = 250
     settle_ignore_index(cfg)

@@ -40,7 +40,7 @@ def trained(monkeypatch, toy_root):
     monkeypatch.setenv('TOY_ROOT', str(toy_root))
     seen = []
 
-    def train_and_test(file, folder, root):
+    def train_and_test(file, folder, root, lock):
         cfg = Config.fromfile(file)
         seen.append((cfg.model.decode_head.type, cfg.randomness.seed, cfg.train_cfg.max_iters))
         if len(seen) == trained.fails_at:
