@@ -27,7 +27,8 @@ def with_tables(text: str, folder: Path) -> str:
 def tables(lines: list[dict]) -> str:
     """Write runs, as mean and standard deviation over seeds, and comparisons.
 
-    A difference whose interval holds zero is "not resolved".
+    A difference whose interval holds zero is "not resolved"; with one seed on a side there is
+    no interval.
     """
     runs = [line for line in lines if line['kind'] == 'run']
     names = list(dict.fromkeys(line['name'] for line in runs))
@@ -66,6 +67,8 @@ def _spread(values: list[float]) -> str:
 
 
 def _difference(found: dict) -> str:
+    if found['low'] is None:
+        return f'{found["mean"]:+.2f}, no interval'
     text = f'{found["mean"]:+.2f} [{found["low"]:+.2f}, {found["high"]:+.2f}]'
     return f'{text}, not resolved' if found['low'] <= 0 <= found['high'] else text
 

@@ -91,5 +91,6 @@ def print_table(lines: list[dict]) -> None:
             gap = line['mIoU']
             print(
                 f'\n{line["first"]} is {gap["mean"]:+.1f} points of mIoU from {line["second"]} '
-                f'(95 % interval over the images: {gap["low"]:+.1f} to {gap["high"]:+.1f}).'
+                f'(these two networks; 95 % interval over the images: {gap["images_low"]:+.1f} to '
+                f'{gap["images_high"]:+.1f}).'
             )

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mmseg_pan.errors import UserError
-from mmseg_pan.evaluation import bootstrap
+from mmseg_pan.evaluation.intervals import difference_of_networks, difference_of_recipes
 from mmseg_pan.files import exclusive, write_whole
 
 
@@ -85,15 +85,23 @@ class Results(NamedTuple):
             selections: Name of a mean -> ids of its classes; None: all that are there.
 
         Returns:
-            By the name of each mean its 'mean' difference, 'low' and 'high'.
+            By the name of each mean its 'mean' difference, 'low' and 'high', which are None with one
+            run on a side; with one run on both sides also 'images_low' and 'images_high', the
+            interval of these two networks over images.
 
         Raises:
             UserError: If the matrices of a run are not there.
         """
-        matrices = [np.stack([self.matrices(run) for run in some]) for some in runs]
+        first, second = (np.stack([self.matrices(run) for run in some]) for some in runs)
+        found = {}
+        for key, chosen in selections.items():
+            found[key] = difference_of_recipes(first, second, chosen)
+            if len(first) == len(second) == 1:
+                over_images = difference_of_networks(first[0], second[0], chosen)
+                found[key] |= {f'images_{end}': over_images[end] for end in ('low', 'high')}
         return {
-            key: {k: round(v, 2) for k, v in bootstrap.difference(*matrices, chosen).items()}
-            for key, chosen in selections.items()
+            key: {name: value if value is None else round(value, 2) for name, value in one.items()}
+            for key, one in found.items()
         }
 
 

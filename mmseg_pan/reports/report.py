@@ -9,8 +9,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from mmseg.datasets import BaseSegDataset
 
 from mmseg_pan.errors import UserError
-from mmseg_pan.evaluation import bootstrap
 from mmseg_pan.evaluation.components import objects, recall_by_size
+from mmseg_pan.evaluation.intervals import difference_of_networks
 from mmseg_pan.files import disk_errors_explained, write_whole
 
 from . import plots
@@ -195,7 +195,7 @@ def _compare(numbers: Numbers, other: Numbers, gallery: Gallery) -> dict:
     order = [i for i in np.argsort(gaps) if not np.isnan(gaps[i])]
     half = SHOWN // 2
     return dict(
-        difference=bootstrap.difference(numbers.confusions[None], other.confusions[None]),
+        difference=difference_of_networks(numbers.confusions, other.confusions),
         worse=[gallery.row(i) for i in order[:half] if gaps[i] < 0],
         better=[gallery.row(i) for i in order[::-1][:half] if gaps[i] > 0],
     )

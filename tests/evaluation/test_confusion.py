@@ -9,7 +9,6 @@ from PIL import Image
 
 from mmseg_pan import UserError
 from mmseg_pan.datasets.toy import ToyShapesDataset
-from mmseg_pan.evaluation.bootstrap import difference
 from mmseg_pan.evaluation.confusion import (
     confusion_matrix,
     confusions,
@@ -70,53 +69,3 @@ def test_label_maps_of_a_folder(toy, toy_root, tmp_path):
     (tmp_path / f'{names[0]}.png').unlink()
     with pytest.raises(UserError, match=f'{names[0]}.png is not there .*tools/test.py'):
         confusions(toy, tmp_path)
-
-
-def networks(random, seeds, images, right):
-    """Matrices of networks that get a share of two classes' pixels right, image by image."""
-    hits = np.clip(right + 0.05 * random.standard_normal((seeds, 1)), 0, 1)
-    share = np.clip(hits + 0.2 * random.standard_normal((1, images)), 0, 1)
-    good = (100 * share).astype(int)
-    matrices = np.zeros((seeds, images, 2, 2), int)
-    matrices[..., 0, 0] = matrices[..., 1, 1] = good
-    matrices[..., 0, 1] = matrices[..., 1, 0] = 100 - good
-    return matrices
-
-
-def test_difference_of_a_network_to_itself_is_nothing():
-    one = networks(np.random.default_rng(0), 1, 30, 0.7)
-    assert difference(one, one) == dict(mean=0, low=0, high=0)
-
-
-def test_mean_is_the_mean_over_seeds_of_what_a_test_prints():
-    random = np.random.default_rng(0)
-    first, second = networks(random, 3, 20, 0.8), networks(random, 2, 20, 0.5)
-    means = [np.mean([mean_iou(m, 'ab') for m in some.sum(1)]) for some in (first, second)]
-    found = difference(first, second)
-    assert found['mean'] == pytest.approx(means[0] - means[1])
-    assert 0 < found['low'] < found['mean'] < found['high']
-    chosen = difference(first, second, chosen=[1])
-    assert chosen['mean'] == pytest.approx(
-        np.mean([mean_iou(m, 'ab', 'b') for m in first.sum(1)])
-        - np.mean([mean_iou(m, 'ab', 'b') for m in second.sum(1)])
-    )
-
-
-def test_the_same_images_are_drawn_for_both():
-    """Images of unequal difficulty, of which one network gets a little more: resolved."""
-    difficulty = np.linspace(0.1, 0.9, 40)
-    first, second = (np.zeros((1, 40, 2, 2), int) for _ in range(2))
-    for matrices, more in ((first, 30), (second, 0)):
-        good = (1000 * difficulty).astype(int) + more
-        matrices[..., 0, 0] = matrices[..., 1, 1] = good
-        matrices[..., 0, 1] = matrices[..., 1, 0] = 1000 - good
-    found = difference(first, second)
-    assert 0 < found['low'] and found['high'] - found['low'] < 1
-
-
-def test_seeds_that_differ_widen_the_interval():
-    random = np.random.default_rng(0)
-    same, other = networks(random, 3, 50, 0.6), networks(random, 3, 50, 0.6)
-    constant = np.repeat(other[:1], 3, axis=0)
-    first, second = difference(same, constant), difference(same[:1], constant)
-    assert first['high'] - first['low'] > second['high'] - second['low']

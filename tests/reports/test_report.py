@@ -17,7 +17,7 @@ from PIL import Image
 
 from mmseg_pan import UserError
 from mmseg_pan.datasets import CheckedSegDataset
-from mmseg_pan.evaluation.bootstrap import difference
+from mmseg_pan.evaluation.intervals import difference_of_networks
 from mmseg_pan.reports import report as report_module
 from mmseg_pan.reports.gallery import SIDE, errors, photograph
 from mmseg_pan.reports.numbers import read_numbers
@@ -245,7 +245,7 @@ def test_plots_are_there(pages):
 
 def test_comparison_tells_the_difference_and_its_interval(pages, root):
     first, second = (read_numbers(root / name) for name in 'ab')
-    expected = difference(first.confusions[None], second.confusions[None])
+    expected = difference_of_networks(first.confusions, second.confusions)
     assert first.mean_iou > second.mean_iou
     prose = pages['ab'].prose
     assert f'difference in mIoU is {expected["mean"]:+.2f} points' in prose.replace('  ', ' ')
@@ -254,7 +254,7 @@ def test_comparison_tells_the_difference_and_its_interval(pages, root):
         row = f'{numbers.name} {numbers.mean_iou:.2f} {numbers.accuracy:.2f}'
         assert row in prose
     assert 'alone does not explain it' in prose
-    assert 'paired bootstrap' not in pages['a'].prose
+    assert 'jackknife' not in pages['a'].prose
 
 
 def test_comparison_shows_the_images_that_differ_most(pages, root):
