@@ -48,7 +48,8 @@ def rightly_dilated():
     for block in (*backbone.layer6[1:], *backbone.layer7):
         depthwise = block.conv[1].conv
         depthwise.dilation = depthwise.padding = (2, 2)
-    return backbone.eval()
+    backbone.eval()
+    return backbone
 
 
 def logits_of(head, f):
@@ -125,7 +126,7 @@ def test_same_classes_as_the_network_itself(public, voc_root):
         equal.append((found.argmax(1)[0].numpy() == expected).mean())
         objects.append((expected > 0).mean())
     assert max(objects) > 0.1
-    assert np.mean(equal) > 0.97, equal  # the rest is 8-bit rounding
+    assert min(equal) > 0.98, equal  # the rest is 8-bit rounding
 
 
 def test_library_is_named(file, monkeypatch):
