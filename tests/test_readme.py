@@ -96,7 +96,12 @@ def on_record() -> set[str]:
             values += [value for run in some for value in run['IoU'].values() if value]
         compared = [line for line in lines if line['kind'] == 'comparison']
         values += [
-            v for line in compared for k in line if k[:4] == 'mIoU' for v in line[k].values()
+            v
+            for line in compared
+            for k in line
+            if k[:4] == 'mIoU'
+            for v in line[k].values()
+            if v is not None
         ]
     costs = json.loads((ROOT / 'docs/images/accuracy_cost.json').read_text())
     values += [network['multiply_adds'] / 1e9 for network in costs['networks']]

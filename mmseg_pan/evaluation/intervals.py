@@ -42,7 +42,9 @@ def difference_of_networks(
     sides = [class_counts(first), class_counts(second)]
     values = [_pseudo_values(*side, chosen) for side in sides]
     scores = [mean_iou_of_counts(*side, chosen) for side in sides]
-    return _interval(float(scores[0] - scores[1]), [_variance_of_mean(values[0] - values[1])])
+    return _student_interval(
+        float(scores[0] - scores[1]), [_variance_of_mean(values[0] - values[1])]
+    )
 
 
 def difference_of_recipes(
@@ -86,7 +88,7 @@ def difference_of_counts(
     mean = float(scores[0].mean() - scores[1].mean())
     if min(map(len, scores)) < 2:
         return dict(mean=mean, low=None, high=None)
-    return _interval(mean, variances(scores, values))
+    return _student_interval(mean, variances(scores, values))
 
 
 def variances(scores: Sequence[np.ndarray], values: Sequence[np.ndarray]) -> list[Variance]:
@@ -109,7 +111,7 @@ def variances(scores: Sequence[np.ndarray], values: Sequence[np.ndarray]) -> lis
     return parts
 
 
-def _interval(mean: float, parts: Sequence[Variance]) -> dict[str, float]:
+def _student_interval(mean: float, parts: Sequence[Variance]) -> dict[str, float]:
     # Never below what the images alone make: an estimate of the rest may come out negative.
     total = max(sum(part.value for part in parts), parts[0].value)
     weights = sum(part.value**2 / part.freedom for part in parts)
@@ -123,7 +125,7 @@ def _variance_of_mean(values: np.ndarray) -> Variance:
 
 
 def class_counts(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Hits and unions of each class, ``(..., classes)``, of matrices ``(..., classes, classes)``."""
+    """Hits and unions, ``(..., classes)``, of confusion matrices ``(..., classes, classes)``."""
     hits = np.diagonal(matrices, axis1=-2, axis2=-1).astype(float)
     return hits, matrices.sum(-1) + matrices.sum(-2) - hits
 

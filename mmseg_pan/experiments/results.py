@@ -85,9 +85,9 @@ class Results(NamedTuple):
             selections: Name of a mean -> ids of its classes; None: all that are there.
 
         Returns:
-            By the name of each mean its 'mean' difference, 'low' and 'high', which are None with one
-            run on a side; with one run on both sides also 'images_low' and 'images_high', the
-            interval of these two networks over images.
+            By the name of each mean its 'mean' difference, 'low' and 'high', which are None with
+            one run on a side; with one run on both sides also 'images_low' and 'images_high',
+            the interval of these two networks over images.
 
         Raises:
             UserError: If the matrices of a run are not there.

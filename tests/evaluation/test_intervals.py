@@ -69,7 +69,7 @@ def test_one_seed_gives_no_interval(seeds):
 @pytest.mark.parametrize('seeds', [2, 3, 5])
 @pytest.mark.parametrize('chosen', [NINE, SEVEN], ids=['nine', 'seven'])
 def test_intervals_hold_the_truth_as_often_as_they_say(seeds, chosen):
-    """The small version of docs/statistics.md: 400 draws know the coverage to 2.2 points (2 s.d.)."""
+    """The small version of docs/statistics.md: 400 draws know it to 2 points."""
     sides = recorded('PAN'), recorded('DeepLabV3+')
     held, width = simulate(*sides, seeds, 100, repetitions=400, chosen=chosen)
     assert 0.92 <= held <= 0.985
