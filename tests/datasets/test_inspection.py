@@ -151,6 +151,33 @@ def flip_bytes_of_mask(copy: Copy) -> None:
     copy.mask.write_bytes(data)
 
 
+def add_column(copy: Copy) -> None:
+    copy.replace_in_list(f'JPEGImages/{copy.id}.jpg SegmentationClass/{copy.id}.png')
+
+
+def twelve_bits(copy: Copy) -> None:
+    with Image.open(copy.image) as image:
+        values = np.asarray(image.convert('L')).astype(np.uint16) * 16
+    Image.fromarray(values).save(copy.image, 'PNG')
+
+
+def floating_point(copy: Copy) -> None:
+    with Image.open(copy.image) as image:
+        image.convert('F').save(copy.image, 'TIFF')
+
+
+def animate(copy: Copy) -> None:
+    with Image.open(copy.image) as image:
+        image.save(copy.image, 'GIF', save_all=True, append_images=[image.rotate(180)])
+
+
+def make_transparent(copy: Copy) -> None:
+    with Image.open(copy.image) as image:
+        image.putalpha(255)
+        image.paste((0, 0, 0, 0), (0, 0, 5, 5))
+        image.save(copy.image, 'PNG')
+
+
 FAULTS = {
     'image missing': ('missing', lambda c: c.image.unlink(), 'image', 'no such file'),
     'mask missing': ('missing', lambda c: c.mask.unlink(), 'mask', 'no such file'),
@@ -183,12 +210,24 @@ FAULTS = {
         'lines 4',
     ),
     'empty line': ('empty line in list', lambda c: c.append('\n'), 'list', 'lines 9'),
+    'two columns': ('two columns in list', add_column, 'list', 'lines 4'),
+    'a class list of VOC': (
+        'unclear line in list',
+        lambda c: c.append(f'{c.id} -1\n'),
+        'list',
+        'line 9',
+    ),
+    'twelve bits': ('low values', twelve_bits, 'image', 'no value above'),
+    'floating point': ('unknown range', floating_point, 'image', 'mode F'),
+    'animation': ('several frames', animate, 'image', '2 frames'),
+    'transparent corner': ('transparency', make_transparent, 'image', 'colours stored below'),
     'turned upside down': ('EXIF rotation', lambda c: rotate(c, 3), 'image', 'orientation 3'),
 }
 
 
 def test_planted_faults_cover_the_whole_list():
-    assert {kind for kind, *_ in FAULTS.values()} == set(SEVERITY)
+    of_folders = {'left out'}  # a list leaves nothing out
+    assert {kind for kind, *_ in FAULTS.values()} | of_folders == set(SEVERITY)
 
 
 @pytest.mark.parametrize('name', FAULTS)
@@ -200,7 +239,7 @@ def test_planted_fault_is_found_and_nothing_else(photographs, name):
         (kind, str(getattr(photographs, where)))
     ]
     assert detail in result.faults[0].detail
-    assert result.harmful == (kind != 'space in list')
+    assert result.harmful == (SEVERITY[kind] != 'harmless')
     assert kind in fault_table(result)
     assert str(getattr(photographs, where)) in fault_table(result)
 
