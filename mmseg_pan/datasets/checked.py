@@ -11,7 +11,7 @@ from mmseg.registry import DATASETS
 
 from mmseg_pan.errors import UserError
 
-from .inspection import Fault, breaking, inspect_pair, left_out_fault, mask_rules
+from .inspection import Fault, breaking, inspect_pair, left_out_fault, mask_rules, repeated
 from .lists import Found, Layout, of_folder, of_list
 from .reading import Loading
 
@@ -74,6 +74,8 @@ class CheckedSegDataset(BaseSegDataset):
             )
         if not found.pairs:
             raise UserError(f'{source} names no image at all; {self.HINT}.')
+        if twice := repeated(found.pairs, source):
+            self._warn(twice[0])
         if found.left_out:
             self._warn(left_out_fault(source, self.img_suffix, found.left_out))
         common = dict(label_map=self.label_map, reduce_zero_label=self.reduce_zero_label)

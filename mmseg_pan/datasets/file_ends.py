@@ -15,13 +15,13 @@ def is_complete(image_format: str | None, data: bytes) -> bool:
     if image_format in ('JPEG', 'MPO'):
         return _has_end_of_image(data)
     if image_format == 'PNG':
-        return any(kind == b'IEND' for kind, *_ in _chunks(data))
+        return any(kind == b'IEND' for kind, *_ in _png_chunks(data))
     return True
 
 
 def wrong_checksum(data: bytes) -> int | None:
     """Where the first chunk of a PNG begins that is needed and does not fit its checksum."""
-    for kind, place, end in _chunks(data):
+    for kind, place, end in _png_chunks(data):
         needed = not kind[0] & 0x20
         if needed and zlib.crc32(data[place + 4 : end - 4]) != int.from_bytes(
             data[end - 4 : end], 'big'
@@ -42,7 +42,7 @@ def _has_end_of_image(data: bytes) -> bool:
     return False
 
 
-def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Kind, begin and end of each whole chunk, up to the last one."""
     place = 8
     while place + 12 <= len(data):

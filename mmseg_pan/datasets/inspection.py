@@ -1,6 +1,7 @@
 """What can be wrong with an image and its mask, found by looking at the files."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -220,6 +221,15 @@ def left_out_fault(folder: str, suffix: str, paths: list[str]) -> Fault:
     names = ', '.join(os.path.relpath(path, folder) for path in paths[:5])
     more = f' and {len(paths) - 5} more' if len(paths) > 5 else ''
     return Fault('left out', folder, f'{names}{more}: img_suffix is {suffix!r}')
+
+
+def repeated(pairs: list[tuple[str, str | None]], source: str) -> list[Fault]:
+    """A fault for each image that a list names more than once."""
+    return [
+        Fault('duplicate id', source, f'{image} stands there {count} times')
+        for (image, _), count in Counter(pairs).items()
+        if count > 1
+    ]
 
 
 def shortened(ids: list[int]) -> str:

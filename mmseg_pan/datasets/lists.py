@@ -67,10 +67,10 @@ def walk_files(folder: str | Path, enter: Callable[[Path], bool] | None = None) 
     Raises:
         UserError: If a folder cannot be listed.
     """
-    yield from _walk(Path(folder), enter, ())
+    yield from _walk_below(Path(folder), enter, ())
 
 
-def _walk(folder: Path, enter: Callable | None, above: tuple[str, ...]) -> Iterator[Path]:
+def _walk_below(folder: Path, enter: Callable | None, above: tuple[str, ...]) -> Iterator[Path]:
     real = os.path.realpath(folder)
     if real in above:  # a link to a folder that it lies in
         return
@@ -89,7 +89,7 @@ def _walk(folder: Path, enter: Callable | None, above: tuple[str, ...]) -> Itera
         if not is_folder:
             yield path
         elif enter is None or enter(path):
-            yield from _walk(path, enter, (*above, real))
+            yield from _walk_below(path, enter, (*above, real))
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,13 @@ class Predictor:
                 f'{width}x{height} pixels cannot go through the test pipeline '
                 f'({error.err or error}); cut or pad the image.'
             ) from error
-        seen = prepared['inputs'].shape[1:]
+        channels, *seen = prepared['inputs'].shape
+        mean = getattr(self.model.data_preprocessor, 'mean', None)
+        if mean is not None and len(mean) != channels:
+            raise UserError(
+                f'The image has {channels} channels after the test pipeline, and the network '
+                f'takes {len(mean)}; save it with {len(mean)} channels.'
+            )
         check_memory(self.classes, (height, width), tuple(seen), self.device)
         return prepared
 

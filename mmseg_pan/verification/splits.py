@@ -1,11 +1,13 @@
 """The images and masks that a config, or a folder in VOC's layout, would train on."""
 
-from collections import Counter
-from collections.abc import Iterator
+import copy
+import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
@@ -16,6 +18,7 @@ from mmseg_pan.datasets.inspection import (
     MaskRules,
     left_out_fault,
     mask_rules,
+    repeated,
     shortened,
 )
 from mmseg_pan.datasets.lists import Found, is_image_name, read_lines
@@ -68,6 +71,28 @@ def read_splits(target: str | Path) -> list[Split]:
             f'{target} is not there; give a config such as configs/pan/pan_r101-d16_voc.py, or '
             'the folder VOCdevkit/VOC2012.'
         )
+    return _read_all(named)
+
+
+def warn_of_shared_images(config: Config) -> None:
+    """Log where lists of a config share images, before a training begins.
+
+    What is wrong with a single list or file is told when it is read.
+    """
+    config = copy.deepcopy(config)
+    faults = list(faults_between(_read_all(_of_config(config, config.filename))))
+    if faults:
+        first, others = faults[0], len(faults) - 1
+        more = f' and {others:,} other images' if others else ''
+        print_log(
+            f'{first.path}{more}: {first.kind}, {first.detail}; "python tools/verify_dataset.py '
+            'CONFIG" names all of them.',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+def _read_all(named: Iterable[tuple[str, dict]]) -> list[Split]:
     init_default_scope('mmseg')
     splits = {}
     for role, config in named:
@@ -153,9 +178,7 @@ def _read_split(role: str, config: dict) -> Split:
             faults += _stock_faults(source)
     if not (pairs or faults):
         raise UserError(f'{source} names no image at all; set data_root in the config.')
-    for pair, count in Counter(pairs).items():
-        if count > 1:
-            faults.append(Fault('duplicate id', source, f'{pair[0]} stands there {count} times'))
+    faults += repeated(pairs, source)
     return Split(
         role,
         source,
