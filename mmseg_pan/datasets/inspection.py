@@ -74,14 +74,18 @@ class MaskRules:
 
     def __str__(self) -> str:
         """The legal ids for a message, such as ``0-20 and 255 (ignored)``."""
-        ranges = []
-        for item in sorted(self.legal - self.ignored):
-            if ranges and item == ranges[-1][1] + 1:
-                ranges[-1][1] = item
-            else:
-                ranges.append([item, item])
-        classes = ', '.join(f'{low}-{high}' if high > low else f'{low}' for low, high in ranges)
-        return f'{classes} and {", ".join(map(str, sorted(self.ignored)))} (ignored)'
+        return f'{_ranges(self.legal - self.ignored)} and {_ranges(self.ignored)} (ignored)'
+
+
+def _ranges(ids: frozenset[int]) -> str:
+    """Ids such as ``0-20, 255``."""
+    ranges = []
+    for item in sorted(ids):
+        if ranges and item == ranges[-1][1] + 1:
+            ranges[-1][1] = item
+        else:
+            ranges.append([item, item])
+    return ', '.join(f'{low}-{high}' if high > low else f'{low}' for low, high in ranges)
 
 
 def mask_rules(dataset: BaseSegDataset) -> tuple[MaskRules, list[int]]:

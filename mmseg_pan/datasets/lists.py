@@ -12,7 +12,7 @@ from mmseg_pan.errors import UserError
 
 #: Suffixes by which a folder's files are taken as images.
 IMAGE_SUFFIXES = frozenset(
-    '.bmp .gif .jfif .jpeg .jpg .pgm .png .pnm .ppm .tif .tiff .webp'.split()
+    '.bmp .gif .jfif .jp2 .jpeg .jpg .pgm .png .pnm .ppm .tif .tiff .webp'.split()
 )
 
 

@@ -19,6 +19,7 @@ from mmseg_pan.verification.findings import (
     write_plot,
 )
 from mmseg_pan.verification.verify import Verification, verify
+from tests.datasets.own_data import HEIGHT, WIDTH, build, config_file, write_pair
 from tests.mini_voc import write_lists
 
 LISTS = 'ImageSets/Segmentation'
@@ -349,6 +350,31 @@ def test_subset_of_the_classes(own_data, tmp_path):
     result = verify(config_of(own_data, tmp_path, **changes), processes=1)
     assert result.faults == []
     assert result.counts['train'].pixels.tolist() == [120, 30]
+
+
+@pytest.mark.parametrize(
+    ('classes', 'expected'),
+    [(['background', 'aeroplane'], [3, 4]), (['tvmonitor', 'background'], [2, 3])],
+)
+def test_subset_of_the_classes_with_a_reduced_zero_label(tmp_path, classes, expected):
+    """The ids in the file are one above those that the map of classes knows."""
+    write_pair(tmp_path)
+    mask = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    for item, count in ((0, 1), (1, 3), (2, 4), (21, 2)):  # unlabelled, and three classes
+        mask[item, :count] = item
+    changes = dict(type='VOCAugDataset', reduce_zero_label=True, metainfo=dict(classes=classes))
+    Image.fromarray(mask).save(tmp_path / 'masks/a.png')
+    result = verify(config_file(tmp_path, **changes), processes=1)
+    assert result.faults == []
+    assert result.counts['train'].pixels.tolist() == expected
+    loaded = build(tmp_path, **changes)[0]['data_samples'].gt_sem_seg.data
+    assert [int((loaded == item).sum()) for item in (0, 1)] == expected
+    mask[0, 0] = 22
+    Image.fromarray(mask).save(tmp_path / 'masks/a.png')
+    result = verify(config_file(tmp_path, **changes), processes=1)
+    assert [(fault.kind, fault.detail) for fault in result.faults] == [('illegal ids', 'ids 22')]
+    with pytest.raises(UserError, match=r'ids 22, legal are 1.* and 0, .*20, 255 \(ignored\)'):
+        build(tmp_path, **changes)[0]
 
 
 def test_targets_that_are_nothing_of_the_kind(tmp_path):
