@@ -26,7 +26,7 @@ FORMATS = ('BMP', 'GIF', 'JPEG', 'JPEG2000', 'PNG', 'PPM', 'TIFF', 'WEBP')
 PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 2**28
 
 _ORIENTATION = 0x0112  # EXIF tag; 1 is upright, 5 to 8 swap width and height
-_SUBFILE, _BITS = 254, 258  # TIFF tags
+_SUBFILE, _BITS, _EXTRA = 254, 258, 338  # TIFF tags
 _FEW = 4096  # values of 12 bits
 
 
@@ -152,9 +152,9 @@ def examine(
             _check_frames(image, loading)
             if loading.to_bytes:
                 _check_depth(image, data)
+            _look_at_orientation(image, data, loading, result)
             if decode or image.format not in ('JPEG', 'MPO', 'PNG'):
                 _decode(image, data, loading)
-            _look_at_orientation(image, data, loading, result)
             if loading.to_bytes and _is_transparent(image):
                 detail = 'transparent parts are loaded in the colours stored below them'
                 result.notes.append(('transparency', detail))
@@ -259,6 +259,8 @@ def _look_at_orientation(
 def _is_transparent(image: Image.Image) -> bool:
     if not image.has_transparency_data:
         return False
+    if image.format == 'TIFF' and not set(image.tag_v2.get(_EXTRA, ())) & {1, 2}:
+        return False  # a fourth band of another meaning, such as near infrared
     alpha = np.asarray(image.convert('RGBA').getchannel('A'))
     unused = image.format == 'BMP' and not alpha.any()
     return bool((alpha < 255).any()) and not unused
