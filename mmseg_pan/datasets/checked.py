@@ -1,14 +1,19 @@
 """A segmentation data set that says what is wrong before it reaches the loss."""
 
+import logging
 import os.path as osp
+from pathlib import Path
 from typing import Any
 
+from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset, PascalVOCDataset
 from mmseg.registry import DATASETS
 
 from mmseg_pan.errors import UserError
 
-from .inspection import breaking, inspect_pair, mask_rules
+from .inspection import Fault, breaking, inspect_pair, left_out_fault, mask_rules, repeated
+from .lists import Found, Layout, of_folder, of_list
+from .reading import Loading
 
 
 @DATASETS.register_module()
@@ -23,7 +28,10 @@ class CheckedSegDataset(BaseSegDataset):
 
     Each pair is inspected when it is first loaded (about 1 ms, once a worker): an id
     outside the classes would be an IndexError in the loss on a CPU and a device assert
-    on CUDA, and a JPEG that was cut would be trained on with grey in its place.
+    on CUDA, and a JPEG that was cut would be trained on with grey in its place. What would
+    bias the training is logged as a warning, once for each kind.
+
+    A list may have a byte-order mark, empty lines, suffixes, or images and masks in two columns.
 
     Raises:
         UserError: If the folder, the list, an image or a mask is missing, the list is
@@ -49,10 +57,34 @@ class CheckedSegDataset(BaseSegDataset):
             raise UserError(f'The list {self.ann_file} is not there; {self.HINT}.')
         if not osp.isdir(self.data_prefix['img_path']):
             raise UserError(f'The folder {self.data_prefix["img_path"]} is not there; {self.HINT}.')
-        data_list = super().load_data_list()
+        found = self.find_pairs()
         source = self.ann_file or self.data_prefix['img_path']
-        if not data_list:
+        if found.unclear:
+            number, text = next(iter(found.unclear.items()))
+            raise UserError(
+                f'Line {number} of {source} is not clear: {text[:60]!r} is neither the name of an '
+                f'image (its file ends in img_suffix={self.img_suffix!r}) nor an image and its '
+                'mask; mend the line.'
+            )
+        if not found.pairs and found.left_out:
+            raise UserError(
+                f'{source} holds no image that ends in img_suffix={self.img_suffix!r}, but '
+                f'{len(found.left_out)} others such as {Path(found.left_out[0]).name}; set '
+                f'img_suffix={Path(found.left_out[0]).suffix!r} in the config.'
+            )
+        if not found.pairs:
             raise UserError(f'{source} names no image at all; {self.HINT}.')
+        if twice := repeated(found.pairs, source):
+            self._warn(twice[0])
+        if found.left_out:
+            self._warn(left_out_fault(source, self.img_suffix, found.left_out))
+        common = dict(label_map=self.label_map, reduce_zero_label=self.reduce_zero_label)
+        data_list = [
+            dict(
+                img_path=image, **({'seg_map_path': mask} if mask else {}), **common, seg_fields=[]
+            )
+            for image, mask in found.pairs
+        ]
         missing = [
             sample[key]
             for sample in data_list
@@ -65,6 +97,19 @@ class CheckedSegDataset(BaseSegDataset):
                 f'{missing[0]}{others} not found, though {source} names them; {self.HINT}.'
             )
         return data_list
+
+    def find_pairs(self) -> Found:
+        """What the list names, or the folder holds; nothing of it need be there."""
+        layout = Layout(
+            self.data_prefix['img_path'],
+            self.data_prefix.get('seg_map_path'),
+            self.img_suffix,
+            self.seg_map_suffix,
+            self.data_root or '',
+        )
+        if self.ann_file and not osp.isdir(self.ann_file):
+            return of_list(self.ann_file, layout)
+        return of_folder(layout)
 
     def prepare_data(self, idx: int) -> Any:
         """Inspect a pair when it first comes, and run the pipeline on it.
@@ -93,13 +138,29 @@ class CheckedSegDataset(BaseSegDataset):
 
     def _refuse_faults(self, image: str, mask: str | None, decode_image: bool) -> None:
         rules, _ = mask_rules(self)
-        for fault in breaking(inspect_pair(image, mask, rules, decode_image).faults):
-            legal = f'0-{len(self.metainfo["classes"]) - 1} and {self.ignore_index} (ignored)'
-            expected = f', legal are {legal}' if fault.kind == 'illegal ids' else ''
+        loading = Loading.of(getattr(self.pipeline, 'transforms', ()))
+        faults = inspect_pair(image, mask, rules, loading, decode_image).faults
+        for fault in breaking(faults):
+            expected = f', legal are {rules}' if fault.kind == 'illegal ids' else ''
             raise UserError(
                 f'{fault.path}: {fault.kind}, {fault.detail}{expected}; mend or remove it, and '
                 'find all others with "python tools/verify_dataset.py CONFIG".'
             )
+        for fault in faults:
+            self._warn(fault)
+
+    def _warn(self, fault: Fault) -> None:
+        """Log what biases a training, the first of each kind."""
+        warned = self.__dict__.setdefault('_warned', set())
+        if fault.kind in warned:
+            return
+        warned.add(fault.kind)
+        print_log(
+            f'{fault.path}: {fault.kind}, {fault.detail}; "python tools/verify_dataset.py CONFIG" '
+            'names every such file.',
+            logger='current',
+            level=logging.WARNING,
+        )
 
 
 @DATASETS.register_module()

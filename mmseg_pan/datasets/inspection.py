@@ -1,6 +1,7 @@
 """What can be wrong with an image and its mask, found by looking at the files."""
 
-import io
+import os
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +11,7 @@ from mmseg.datasets import BaseSegDataset
 from PIL import Image
 
 from .masks import count_ids, illegal_ids
-
-_ORIENTATION = 0x0112  # EXIF tag; 1 is upright, 5 to 8 swap width and height
+from .reading import BadImageError, Loading, examine, open_mask
 
 #: Each kind of fault: whether training breaks, is biased, or neither.
 SEVERITY = {
@@ -20,15 +20,22 @@ SEVERITY = {
     'unreadable': 'breaks',
     'truncated': 'breaks',
     'different sizes': 'breaks',
+    'low values': 'breaks',
+    'unknown range': 'breaks',
+    'several frames': 'breaks',
     'colour mask': 'breaks',
     'illegal ids': 'breaks',
     'grey 0/255 mask': 'biases',
     'only ignored': 'biases',
     'EXIF rotation': 'biases',
+    'transparency': 'biases',
+    'left out': 'biases',
     'in train and val': 'biases',
     'duplicate id': 'biases',
-    'extension in list': 'breaks',
-    'empty line in list': 'breaks',
+    'unclear line in list': 'breaks',
+    'extension in list': 'harmless',
+    'two columns in list': 'harmless',
+    'empty line in list': 'harmless',
     'space in list': 'harmless',
 }
 
@@ -65,6 +72,21 @@ class MaskRules:
     legal: frozenset[int]
     ignored: frozenset[int]
 
+    def __str__(self) -> str:
+        """The legal ids for a message, such as ``0-20 and 255 (ignored)``."""
+        return f'{_ranges(self.legal - self.ignored)} and {_ranges(self.ignored)} (ignored)'
+
+
+def _ranges(ids: frozenset[int]) -> str:
+    """Ids such as ``0-20, 255``."""
+    ranges = []
+    for item in sorted(ids):
+        if ranges and item == ranges[-1][1] + 1:
+            ranges[-1][1] = item
+        else:
+            ranges.append([item, item])
+    return ', '.join(f'{low}-{high}' if high > low else f'{low}' for low, high in ranges)
+
 
 def mask_rules(dataset: BaseSegDataset) -> tuple[MaskRules, list[int]]:
     """Legal and ignored ids as stored in the files, and the id that each becomes.
@@ -79,11 +101,11 @@ def mask_rules(dataset: BaseSegDataset) -> tuple[MaskRules, list[int]]:
     new_ids = list(range(256))
     if dataset.reduce_zero_label:
         new_ids = [ignore, *range(254), ignore]
+    # A map of classes applies to the reduced ids.
+    known = dataset.label_map or range(len(dataset.metainfo['classes']))
+    stored = [item for item in range(256) if new_ids[item] in known]
     if dataset.label_map:
-        stored = sorted(dataset.label_map)
         new_ids = [dataset.label_map.get(item, item) for item in new_ids]
-    else:
-        stored = [item for item in range(256) if new_ids[item] < len(dataset.metainfo['classes'])]
     ignored = frozenset((ignore, *(item for item in range(256) if new_ids[item] == ignore)))
     return MaskRules(ignored.union(stored), ignored), new_ids
 
@@ -102,7 +124,11 @@ class Inspection:
 
 
 def inspect_pair(
-    image_path: str, mask_path: str | None, rules: MaskRules, decode_image: bool = True
+    image_path: str,
+    mask_path: str | None,
+    rules: MaskRules,
+    loading: Loading | None,
+    decode_image: bool = True,
 ) -> Inspection:
     """Look at an image and its mask.
 
@@ -110,11 +136,11 @@ def inspect_pair(
         image_path: The image.
         mask_path: Its mask; None for images without.
         rules: The legal ids.
-        decode_image: Without it only the image's header and end are read, which is
-            thirty times as fast and does not find damage in between.
+        loading: How the image is loaded; None: by a loader that is not known here.
+        decode_image: See :func:`~mmseg_pan.datasets.reading.examine`.
     """
     result = Inspection()
-    size = _inspect_image(image_path, decode_image, result)
+    size = _inspect_image(image_path, loading, decode_image, result)
     if mask_path is not None:
         mask_size = _inspect_mask(mask_path, rules, result)
         if size and mask_size and size != mask_size:
@@ -123,25 +149,30 @@ def inspect_pair(
     return result
 
 
-def _inspect_image(path: str, decode: bool, result: Inspection) -> tuple[int, int] | None:
-    """The size as OpenCV loads it, which turns images by their EXIF orientation."""
+def _inspect_image(
+    path: str, loading: Loading | None, decode: bool, result: Inspection
+) -> tuple[int, int] | None:
+    """Width and height as loaded."""
     data = _read_bytes(path, result)
-    if data is None:
+    if data is None or loading is None:
         return None
-    image = _open(path, data, decode, result)
-    if image is None:
+    try:
+        examined = examine(data, loading, decode)
+    except BadImageError as error:
+        result.faults.append(Fault(error.kind, path, error.detail))
         return None
-    orientation = image.getexif().get(_ORIENTATION, 1)
-    if orientation not in (0, 1):
-        detail = f'orientation {orientation}: OpenCV turns the image, nothing turns the mask'
-        result.faults.append(Fault('EXIF rotation', path, detail))
-    return image.size[::-1] if orientation in (5, 6, 7, 8) else image.size
+    result.faults += [Fault(kind, path, detail) for kind, detail in examined.notes]
+    return examined.size[::-1]
 
 
 def _inspect_mask(path: str, rules: MaskRules, result: Inspection) -> tuple[int, int] | None:
     data = _read_bytes(path, result)
-    image = data and _open(path, data, True, result)
-    if not image:
+    if data is None:
+        return None
+    try:
+        image = open_mask(data)
+    except BadImageError as error:
+        result.faults.append(Fault(error.kind, path, error.detail))
         return None
     mask = np.asarray(image)
     if mask.ndim != 2 or mask.dtype.kind not in 'bui':
@@ -182,39 +213,27 @@ def _read_bytes(path: str, result: Inspection) -> bytes | None:
     return data
 
 
-def _open(path: str, data: bytes, decode: bool, result: Inspection) -> Image.Image | None:
-    try:
-        image = Image.open(io.BytesIO(data))
-        if not _has_end_mark(image.format, data):
-            detail = f'the {image.format} has no end mark after {len(data):,} bytes'
-            result.faults.append(Fault('truncated', path, detail))
-            return None
-        if decode:
-            image.load()
-    except Exception as error:  # a decoder may fail in any way on a damaged file
-        kind = 'truncated' if 'truncated' in str(error) else 'unreadable'
-        # Pillow names the buffer that it read from, which helps nobody.
-        detail = str(error).split(' <_io')[0]
-        result.faults.append(Fault(kind, path, detail))
-        return None
-    return image
-
-
-def _has_end_mark(image_format: str | None, data: bytes) -> bool:
-    """Decoders fill a JPEG that was cut with grey, without a word."""
-    if image_format in ('JPEG', 'MPO'):
-        # An EXIF thumbnail has an end mark of its own, before the scan of the image.
-        return data.rfind(b'\xff\xd9') > data.rfind(b'\xff\xda')
-    if image_format == 'PNG':
-        return b'IEND\xaeB`\x82' in data[-64:]
-    return True
-
-
 def _is_grey(image: Image.Image) -> bool:
     if image.mode != 'P':
         return True
     palette = image.getpalette() or []
     return all(palette[3 * item : 3 * item + 3] == [item] * 3 for item in (0, 255))
+
+
+def left_out_fault(folder: str, suffix: str, paths: list[str]) -> Fault:
+    """The images of a folder that a data set's suffix leaves out, as one fault."""
+    names = ', '.join(os.path.relpath(path, folder) for path in paths[:5])
+    more = f' and {len(paths) - 5} more' if len(paths) > 5 else ''
+    return Fault('left out', folder, f'{names}{more}: img_suffix is {suffix!r}')
+
+
+def repeated(pairs: list[tuple[str, str | None]], source: str) -> list[Fault]:
+    """A fault for each image that a list names more than once."""
+    return [
+        Fault('duplicate id', source, f'{image} stands there {count} times')
+        for (image, _), count in Counter(pairs).items()
+        if count > 1
+    ]
 
 
 def shortened(ids: list[int]) -> str:

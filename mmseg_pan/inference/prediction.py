@@ -12,7 +12,7 @@ from mmseg_pan.errors import UserError
 from mmseg_pan.files import disk_errors_explained, exclusive, remove_leftovers, write_whole
 from mmseg_pan.parallel import progress_bar
 
-from .images import read_image
+from .images import as_bgr, read_image
 from .pictures import Painter
 from .predictor import Predictor
 from .sources import Source
@@ -75,13 +75,13 @@ class _Run:
         good, images, prepared = [], [], []
         for source in sources:
             try:
-                image = read_image(source.path, self.predictor.check_size)
+                image = read_image(source.path, self.predictor.check_size, self.predictor.loading)
                 prepared.append(self.predictor.prepare(image))
             except UserError as error:
                 self._skip(source, error)
                 continue
             good.append(source)
-            images.append(image)
+            images.append(as_bgr(image))
         labels = self.predictor.predict(prepared)
         for source, image, found in zip(good, images, labels, strict=True):
             self._write(source.target(self.out, self.painter.kind), image, found)
@@ -115,7 +115,9 @@ class _Run:
         self, video: Video, advance: Callable[[int], None]
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         for frames in _chunks(video, self.predictor.batch):
-            prepared = [self.predictor.prepare(frame) for frame in frames]
+            prepared = [
+                self.predictor.prepare(self.predictor.loading.frame(frame)) for frame in frames
+            ]
             yield from zip(frames, self.predictor.predict(prepared), strict=True)
             advance(len(frames))
 

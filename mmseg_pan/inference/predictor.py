@@ -9,6 +9,7 @@ from mmcv.transforms import Compose
 from mmengine.dataset import pseudo_collate
 from mmseg.models.segmentors.base import BaseSegmentor
 
+from mmseg_pan.datasets.reading import Loading
 from mmseg_pan.errors import UserError
 
 from .memory import check_memory
@@ -42,6 +43,8 @@ class Predictor:
         self.batch = batch
         self.classes = len(model.dataset_meta['classes'])
         self.pipeline = Compose(without_files(model.cfg.test_pipeline))
+        #: How the network's images are loaded.
+        self.loading = Loading.of(model.cfg.test_pipeline) or Loading()
 
     @property
     def device(self) -> torch.device:
@@ -60,10 +63,10 @@ class Predictor:
         """Run the test pipeline.
 
         Args:
-            image: ``(H, W, 3)`` uint8, BGR.
+            image: As the pipeline's loader gives it, ``(H, W, 3)`` uint8, BGR, by default.
 
         Returns:
-            ``inputs`` (3, h, w) and ``data_samples``.
+            ``inputs`` (C, h, w) and ``data_samples``.
 
         Raises:
             UserError: If the pipeline cannot resize it, or memory does not hold the result.
@@ -76,7 +79,13 @@ class Predictor:
                 f'{width}x{height} pixels cannot go through the test pipeline '
                 f'({error.err or error}); cut or pad the image.'
             ) from error
-        seen = prepared['inputs'].shape[1:]
+        channels, *seen = prepared['inputs'].shape
+        mean = getattr(self.model.data_preprocessor, 'mean', None)
+        if mean is not None and len(mean) != channels:
+            raise UserError(
+                f'The image has {channels} channels after the test pipeline, and the network '
+                f'takes {len(mean)}; save it with {len(mean)} channels.'
+            )
         check_memory(self.classes, (height, width), tuple(seen), self.device)
         return prepared
 

@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
+from mmseg_pan.datasets.lists import IMAGE_SUFFIXES, is_image_name, walk_files
 from mmseg_pan.errors import UserError
 
-#: Suffixes by which a folder's files are taken as images; a file named by itself may have any.
-IMAGE_SUFFIXES = frozenset(
-    '.bmp .gif .jfif .jpeg .jpg .pgm .png .pnm .ppm .tif .tiff .webp'.split()
-)
 VIDEO_SUFFIXES = frozenset('.avi .mkv .mov .mp4'.split())
 
 
@@ -98,27 +95,19 @@ def _expand(argument: str, out: Path) -> Iterator[Source]:
 
 
 def _walk(folder: Path, out: Path) -> Iterator[Source]:
-    def explain(error: OSError) -> None:
-        raise UserError(
-            f'The folder {error.filename} cannot be listed ({error.strerror}); give yourself the '
-            'right to read it, or name other folders.'
-        ) from error
+    real_out = os.path.realpath(out)
+    misnamed = []
 
-    out = os.path.realpath(out)
-    for parent, folders, files in os.walk(folder, onerror=explain):
+    def enter(path: Path) -> bool:
         # A folder named like an image is told as a broken image, not entered.
-        entries = files + [name for name in folders if _is_known(name)]
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith('.')
-            and not _is_known(name)
-            and os.path.realpath(os.path.join(parent, name)) != out
-        )
-        for name in sorted(entries):
-            if _is_known(name) and not name.startswith('.'):
-                path = Path(parent, name)
-                yield Source(path, path.relative_to(folder).with_suffix(''))
+        if _is_known(path.name):
+            misnamed.append(path)
+            return False
+        return os.path.realpath(path) != real_out
+
+    files = [path for path in walk_files(folder, enter) if _is_known(path.name)]
+    for path in sorted(files + misnamed):
+        yield Source(path, path.relative_to(folder).with_suffix(''))
 
 
 def _match(pattern: str, out: Path) -> Iterator[Source]:
@@ -132,7 +121,7 @@ def _match(pattern: str, out: Path) -> Iterator[Source]:
 
 
 def _is_known(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES | VIDEO_SUFFIXES
+    return is_image_name(name) or os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES
 
 
 def _check_targets(sources: list[Source], out: Path, kind: str) -> None:

@@ -1,20 +1,29 @@
 """The images and masks that a config, or a folder in VOC's layout, would train on."""
 
-from collections import Counter
-from collections.abc import Iterator
+import copy
+import logging
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from mmseg_pan.datasets.inspection import Fault, MaskRules, mask_rules, shortened
-from mmseg_pan.datasets.lists import read_lines
+from mmseg_pan.datasets import CheckedSegDataset
+from mmseg_pan.datasets.inspection import (
+    Fault,
+    MaskRules,
+    left_out_fault,
+    mask_rules,
+    repeated,
+    shortened,
+)
+from mmseg_pan.datasets.lists import Found, is_image_name, read_lines
+from mmseg_pan.datasets.reading import Loading
 from mmseg_pan.errors import UserError
-
-_IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 
 
 @dataclass(frozen=True)
@@ -29,6 +38,7 @@ class Split:
         rules: Which ids the mask files may hold.
         new_ids: What the loader makes of an id in a file: 256 values.
         faults: What is wrong with the list itself.
+        loading: How images are loaded; None: by a loader that is not known here.
     """
 
     role: str
@@ -38,6 +48,7 @@ class Split:
     rules: MaskRules
     new_ids: list[int]
     faults: list[Fault]
+    loading: Loading | None
 
 
 def read_splits(target: str | Path) -> list[Split]:
@@ -60,6 +71,28 @@ def read_splits(target: str | Path) -> list[Split]:
             f'{target} is not there; give a config such as configs/pan/pan_r101-d16_voc.py, or '
             'the folder VOCdevkit/VOC2012.'
         )
+    return _read_all(named)
+
+
+def warn_of_shared_images(config: Config) -> None:
+    """Log where lists of a config share images, before a training begins.
+
+    What is wrong with a single list or file is told when it is read.
+    """
+    config = copy.deepcopy(config)
+    faults = list(faults_between(_read_all(_of_config(config, config.filename))))
+    if faults:
+        first, others = faults[0], len(faults) - 1
+        more = f' and {others:,} other images' if others else ''
+        print_log(
+            f'{first.path}{more}: {first.kind}, {first.detail}; "python tools/verify_dataset.py '
+            'CONFIG" names all of them.',
+            logger='current',
+            level=logging.WARNING,
+        )
+
+
+def _read_all(named: Iterable[tuple[str, dict]]) -> list[Split]:
     init_default_scope('mmseg')
     splits = {}
     for role, config in named:
@@ -128,57 +161,59 @@ def _read_split(role: str, config: dict) -> Split:
         raise UserError(
             f'The data set {config["type"]} names no classes; add "metainfo=dict(classes=[...])".'
         )
+    listed = dataset.ann_file and not Path(dataset.ann_file).is_dir()
     images = dataset.data_prefix['img_path']
-    masks = dataset.data_prefix.get('seg_map_path')
+    source = dataset.ann_file if listed else images
+    if not listed and not Path(images).is_dir():
+        raise UserError(f'The folder {images} is not there; set data_root in the config.')
     faults: list[Fault] = []
-    if dataset.ann_file and not Path(dataset.ann_file).is_dir():
-        source = dataset.ann_file
-        names = _check_names(source, faults)
+    if isinstance(dataset, CheckedSegDataset):
+        found = dataset.find_pairs()
+        pairs = found.pairs
+        faults += _faults_of(found, source, dataset.img_suffix)
     else:
-        source = images
-        suffix = dataset.img_suffix
-        if not Path(images).is_dir():
-            raise UserError(f'The folder {images} is not there; set data_root in the config.')
-        names = sorted(
-            str(path.relative_to(images))[: -len(suffix)]
-            for path in Path(images).rglob(f'*{suffix}')
-        )
-    pairs = [
-        (
-            str(Path(images) / f'{name}{dataset.img_suffix}'),
-            str(Path(masks) / f'{name}{dataset.seg_map_suffix}') if masks else None,
-        )
-        for name in names
+        samples = dataset.load_data_list()
+        pairs = [(sample['img_path'], sample.get('seg_map_path')) for sample in samples]
+        if listed:
+            faults += _stock_faults(source)
+    if not (pairs or faults):
+        raise UserError(f'{source} names no image at all; set data_root in the config.')
+    faults += repeated(pairs, source)
+    return Split(
+        role,
+        source,
+        list(dict.fromkeys(pairs)),
+        tuple(classes),
+        *mask_rules(dataset),
+        faults,
+        Loading.of(config.get('pipeline') or ()),
+    )
+
+
+def _faults_of(found: Found, source: str, suffix: str) -> Iterator[Fault]:
+    """What is wrong with a list, or a folder, that a data set of this project reads."""
+    for kind, lines in found.unusual.items():
+        yield Fault(kind, source, f'lines {shortened(lines)}')
+    for number, text in found.unclear.items():
+        yield Fault('unclear line in list', source, f'line {number}: {text[:60]!r}')
+    if found.left_out:
+        yield left_out_fault(source, suffix, found.left_out)
+
+
+def _stock_faults(source: str) -> Iterator[Fault]:
+    """What MMSegmentation's own data sets read differently from what is meant."""
+    lines = read_lines(Path(source))
+    wrong = [
+        number
+        for number, line in enumerate(lines, 1)
+        if not line.strip() or is_image_name(line.strip())
     ]
-    return Split(role, source, pairs, tuple(classes), *mask_rules(dataset), faults)
-
-
-def _check_names(source: str, faults: list[Fault]) -> list[str]:
-    """The names of a list as they should have been, and what is wrong with them."""
-    names = []
-    spaces, extensions, empty = [], [], []
-    for number, line in enumerate(read_lines(Path(source)), 1):
-        name = line.strip()
-        if not name:
-            empty.append(number)
-            continue
-        if line != name:
-            spaces.append(number)
-        if name.lower().endswith(_IMAGE_SUFFIXES):
-            extensions.append(number)
-            name = name.rsplit('.', 1)[0]
-        names.append(name)
-    for kind, lines in (
-        ('space in list', spaces),
-        ('extension in list', extensions),
-        ('empty line in list', empty),
-    ):
-        if lines:
-            faults.append(Fault(kind, source, f'lines {shortened(lines)}'))
-    for name, count in sorted(Counter(names).items()):
-        if count > 1:
-            faults.append(Fault('duplicate id', source, f'{name} stands there {count} times'))
-    return list(dict.fromkeys(names))
+    if wrong:
+        detail = f'lines {shortened(wrong)}: empty or with a suffix; use CheckedSegDataset'
+        yield Fault('unclear line in list', source, detail)
+    if lines != Path(source).read_bytes().decode('utf-8', 'replace').splitlines():
+        detail = 'a byte-order mark, or no UTF-8; save it as UTF-8, or use CheckedSegDataset'
+        yield Fault('unclear line in list', source, detail)
 
 
 def faults_between(splits: list[Split]) -> Iterator[Fault]:

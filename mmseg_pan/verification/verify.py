@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from mmseg_pan.datasets.inspection import Fault, Inspection, MaskRules, inspect_pair
+from mmseg_pan.datasets.reading import Loading
 from mmseg_pan.parallel import available_cores, map_files
 
 from .splits import Split, faults_between, read_splits
@@ -66,7 +67,7 @@ def verify(target: str | Path, processes: int | None = None) -> Verification:
     faults = [fault for split in splits for fault in split.faults]
     faults += faults_between(splits)
     tasks = {pair: (index, *pair) for index, split in enumerate(splits) for pair in split.pairs}
-    inspect = partial(_inspect, [split.rules for split in splits])
+    inspect = partial(_inspect, [(split.rules, split.loading) for split in splits])
     classes = splits[0].classes
     counts = {
         role: ClassCounts(np.zeros(256, np.int64), np.zeros(256, np.int64))
@@ -90,6 +91,8 @@ def verify(target: str | Path, processes: int | None = None) -> Verification:
     return Verification(splits, faults, classes, kept, seconds, len(tasks))
 
 
-def _inspect(rules: list[MaskRules], task: tuple[int, str, str | None]) -> tuple[int, Inspection]:
+def _inspect(
+    ways: list[tuple[MaskRules, Loading | None]], task: tuple[int, str, str | None]
+) -> tuple[int, Inspection]:
     index, image, mask = task
-    return index, inspect_pair(image, mask, rules[index])
+    return index, inspect_pair(image, mask, *ways[index])

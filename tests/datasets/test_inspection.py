@@ -19,6 +19,7 @@ from mmseg_pan.verification.findings import (
     write_plot,
 )
 from mmseg_pan.verification.verify import Verification, verify
+from tests.datasets.own_data import HEIGHT, WIDTH, build, config_file, write_pair
 from tests.mini_voc import write_lists
 
 LISTS = 'ImageSets/Segmentation'
@@ -151,6 +152,33 @@ def flip_bytes_of_mask(copy: Copy) -> None:
     copy.mask.write_bytes(data)
 
 
+def add_column(copy: Copy) -> None:
+    copy.replace_in_list(f'JPEGImages/{copy.id}.jpg SegmentationClass/{copy.id}.png')
+
+
+def twelve_bits(copy: Copy) -> None:
+    with Image.open(copy.image) as image:
+        values = np.asarray(image.convert('L')).astype(np.uint16) * 16
+    Image.fromarray(values).save(copy.image, 'PNG')
+
+
+def floating_point(copy: Copy) -> None:
+    with Image.open(copy.image) as image:
+        image.convert('F').save(copy.image, 'TIFF')
+
+
+def animate(copy: Copy) -> None:
+    with Image.open(copy.image) as image:
+        image.save(copy.image, 'GIF', save_all=True, append_images=[image.rotate(180)])
+
+
+def make_transparent(copy: Copy) -> None:
+    with Image.open(copy.image) as image:
+        image.putalpha(255)
+        image.paste((0, 0, 0, 0), (0, 0, 5, 5))
+        image.save(copy.image, 'PNG')
+
+
 FAULTS = {
     'image missing': ('missing', lambda c: c.image.unlink(), 'image', 'no such file'),
     'mask missing': ('missing', lambda c: c.mask.unlink(), 'mask', 'no such file'),
@@ -183,12 +211,24 @@ FAULTS = {
         'lines 4',
     ),
     'empty line': ('empty line in list', lambda c: c.append('\n'), 'list', 'lines 9'),
+    'two columns': ('two columns in list', add_column, 'list', 'lines 4'),
+    'a class list of VOC': (
+        'unclear line in list',
+        lambda c: c.append(f'{c.id} -1\n'),
+        'list',
+        'line 9',
+    ),
+    'twelve bits': ('low values', twelve_bits, 'image', 'no value above'),
+    'floating point': ('unknown range', floating_point, 'image', 'mode F'),
+    'animation': ('several frames', animate, 'image', '2 frames'),
+    'transparent corner': ('transparency', make_transparent, 'image', 'colours stored below'),
     'turned upside down': ('EXIF rotation', lambda c: rotate(c, 3), 'image', 'orientation 3'),
 }
 
 
 def test_planted_faults_cover_the_whole_list():
-    assert {kind for kind, *_ in FAULTS.values()} == set(SEVERITY)
+    of_folders = {'left out'}  # a list leaves nothing out
+    assert {kind for kind, *_ in FAULTS.values()} | of_folders == set(SEVERITY)
 
 
 @pytest.mark.parametrize('name', FAULTS)
@@ -200,7 +240,7 @@ def test_planted_fault_is_found_and_nothing_else(photographs, name):
         (kind, str(getattr(photographs, where)))
     ]
     assert detail in result.faults[0].detail
-    assert result.harmful == (kind != 'space in list')
+    assert result.harmful == (SEVERITY[kind] != 'harmless')
     assert kind in fault_table(result)
     assert str(getattr(photographs, where)) in fault_table(result)
 
@@ -310,6 +350,31 @@ def test_subset_of_the_classes(own_data, tmp_path):
     result = verify(config_of(own_data, tmp_path, **changes), processes=1)
     assert result.faults == []
     assert result.counts['train'].pixels.tolist() == [120, 30]
+
+
+@pytest.mark.parametrize(
+    ('classes', 'expected'),
+    [(['background', 'aeroplane'], [3, 4]), (['tvmonitor', 'background'], [2, 3])],
+)
+def test_subset_of_the_classes_with_a_reduced_zero_label(tmp_path, classes, expected):
+    """The ids in the file are one above those that the map of classes knows."""
+    write_pair(tmp_path)
+    mask = np.full((HEIGHT, WIDTH), 255, np.uint8)
+    for item, count in ((0, 1), (1, 3), (2, 4), (21, 2)):  # unlabelled, and three classes
+        mask[item, :count] = item
+    changes = dict(type='VOCAugDataset', reduce_zero_label=True, metainfo=dict(classes=classes))
+    Image.fromarray(mask).save(tmp_path / 'masks/a.png')
+    result = verify(config_file(tmp_path, **changes), processes=1)
+    assert result.faults == []
+    assert result.counts['train'].pixels.tolist() == expected
+    loaded = build(tmp_path, **changes)[0]['data_samples'].gt_sem_seg.data
+    assert [int((loaded == item).sum()) for item in (0, 1)] == expected
+    mask[0, 0] = 22
+    Image.fromarray(mask).save(tmp_path / 'masks/a.png')
+    result = verify(config_file(tmp_path, **changes), processes=1)
+    assert [(fault.kind, fault.detail) for fault in result.faults] == [('illegal ids', 'ids 22')]
+    with pytest.raises(UserError, match=r'ids 22, legal are 1.* and 0, .*, 255 \(ignored\)'):
+        build(tmp_path, **changes)[0]
 
 
 def test_targets_that_are_nothing_of_the_kind(tmp_path):

@@ -156,8 +156,8 @@ def test_memory_stays_flat(toy_checkpoint, tmp_path, monkeypatch):
     """Images are read one batch at a time, and none is kept."""
     images, alive, reader = [], [], prediction.read_image
 
-    def counted(path, check_size):
-        image = reader(path, check_size)
+    def counted(*arguments):
+        image = reader(*arguments)
         images.append(weakref.ref(image))
         alive.append(sum(known() is not None for known in images))
         return image

@@ -6,11 +6,13 @@ python tools/analysis_tools/window_share.py photos --checkpoint iter_40000.pth -
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mmseg_pan.cli import run_tool
+from mmseg_pan.datasets.reading import Loading
 from mmseg_pan.evaluation.fast_inference import prepare_for_inference
 from mmseg_pan.inference import load_segmentor
 from mmseg_pan.inference.images import read_image
@@ -33,7 +35,9 @@ def main() -> None:
     prepare_for_inference(model, labels_only=True)
     with progress_bar() as bar:
         images = bar.track([source.path for source in sources], description='comparing')
-        shares = window_shares(model, map(read_image, images), args.windows)
+        loading = Loading.of(model.cfg.test_pipeline) or Loading()
+        read = partial(read_image, loading=loading)
+        shares = window_shares(model, map(read, images), args.windows)
     print('| window | images larger than it | pixels with another class |\n| ---: | ---: | ---: |')
     for window, (count, share) in shares.items():
         print(f'| {window} | {count} | {share:.1%} |')
