@@ -3,6 +3,7 @@
 import hashlib
 import mmap
 import os
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -80,29 +81,23 @@ def check_result(
         )
 
 
-def check_folder(
-    folder: str | Path, inputs: Iterable[str | Path], option: str = '--out', whole: bool = True
-) -> None:
+def check_folder(folder: str | Path, owned: Iterable[str | Path], option: str = '--out') -> None:
     """Stop where results would lie among the files of a data set.
+
+    Folders below those of the data set are refused as well: where it reads sub-folders, it
+    would take the results for its own files.
 
     Args:
         folder: Where results go.
-        inputs: The data set's images and masks, or folders of them.
+        owned: Folders of the data set's images and masks.
         option: Where the user typed it, for messages.
-        whole: Whether folders inside those of ``inputs`` are refused as well: a data set that
-            reads sub-folders would take the results for its own files.
 
     Raises:
-        UserError: If the folder holds such files, or cannot be written.
+        UserError: If the folder is one of them or lies below one, or cannot be written.
     """
-    folder = Path(folder)
     place = Path(os.path.realpath(folder))
-    owners = {
-        Path(os.path.realpath(path if os.path.isdir(path) else os.path.dirname(path) or '.'))
-        for path in inputs
-    }
-    for owner in sorted(owners):
-        if owner == place or (whole and owner in place.parents) or _same(owner, place):
+    for owner in sorted({Path(os.path.realpath(path)) for path in owned}):
+        if owner == place or owner in place.parents or _same(owner, place):
             raise UserError(
                 f"{option} {folder}: {owner} holds the data set's own files, and results would "
                 'overwrite them or be taken for them; type another folder.'
@@ -170,6 +165,21 @@ def _check_length(path: Path, option: str) -> None:
                 f'{option}: the name {part[:40]}… is longer than the {LONGEST} bytes that a disk '
                 'takes; type a shorter one.'
             )
+
+
+def result_names(paths: Iterable[Path], suffix: str = '') -> dict[Path, Path]:
+    """The names of results: those of the inputs, with another suffix.
+
+    Where two inputs differ in their suffix only, both keep theirs: 'a.jpg.png', 'a.tif.png'.
+
+    Args:
+        paths: Names of inputs, relative to the folder of the results.
+        suffix: Of the results.
+    """
+    paths = list(dict.fromkeys(paths))
+    counts = Counter(path.with_suffix('') for path in paths)
+    stems = {path: path.stem if counts[path.with_suffix('')] == 1 else path.name for path in paths}
+    return {path: path.with_name(fitting_name(stem, suffix)) for path, stem in stems.items()}
 
 
 def _same(file: str | Path, other: str | Path) -> bool:

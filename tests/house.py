@@ -19,7 +19,7 @@ FLOORS = {
     3: ('engine', 'verification', 'reports', 'voc'),
     2: ('evaluation', 'benchmarks', 'weights'),
     1: ('datasets', 'models'),
-    0: ('devices', 'errors', 'files', 'outputs', 'parallel'),
+    0: ('devices', 'errors', 'figures', 'files', 'fonts', 'outputs', 'parallel'),
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 

@@ -19,7 +19,8 @@ from mmseg_pan import cli
 from mmseg_pan.devices import device_name
 from mmseg_pan.experiments.accuracy_cost import accuracy_over_cost
 from mmseg_pan.experiments.spec import read_spec
-from mmseg_pan.reports.plots import check_picture, draw_accuracy_cost, write_picture
+from mmseg_pan.figures import check_picture, write_picture
+from mmseg_pan.reports.plots import draw_accuracy_cost
 
 
 def main() -> None:

@@ -13,7 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mmseg_pan.cli import run_tool
 from mmseg_pan.errors import UserError
-from mmseg_pan.reports.plots import check_picture, draw_curves, write_picture
+from mmseg_pan.figures import check_picture, write_picture
+from mmseg_pan.reports.plots import draw_curves
 from mmseg_pan.reports.training_logs import curve, read_rows
 
 

@@ -18,7 +18,8 @@ from mmseg_pan import cli
 from mmseg_pan.cli import ConfigOptions, load_config, run_tool
 from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation.confusion import confusions, mean_iou
-from mmseg_pan.reports.plots import check_picture, draw_confusion, write_picture
+from mmseg_pan.figures import check_picture, write_picture
+from mmseg_pan.reports.plots import draw_confusion
 
 
 def main() -> None:
