@@ -10,6 +10,7 @@ from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
 from mmseg_pan.errors import UserError
+from mmseg_pan.outputs import check_writable
 from mmseg_pan.weights.configs import read_config
 
 from .labels import settle_ignore_index
@@ -83,6 +84,7 @@ def build_runner(cfg: Config) -> Runner:
     hook = cfg.get('default_hooks', {}).get('checkpoint') or {}
     if hook.get('save_best') in _GREATER:
         hook.setdefault('rule', 'greater')
+    check_writable(cfg.work_dir, '--work-dir')
     hooks = cfg.setdefault('custom_hooks', [])
     if not any(hook['type'] == 'SafeCheckpointHook' for hook in hooks):
         hooks.append(dict(type='SafeCheckpointHook'))
