@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,8 @@ from pathlib import Path
 
 from mmseg_pan.errors import UserError
 
-_TEMPORARY = re.compile(r'\..+\.\d+\.part')
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_TEMPORARY = re.compile(r'\..+\.\d+\.part', re.DOTALL)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
@@ -24,7 +25,7 @@ def write_whole(path: Path, data: bytes, durable: bool = True) -> None:
         durable: Whether the bytes must be on the disk before the name is. Without it a
             power failure, though no killed process, can leave an empty file.
     """
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.part')
+    temporary = temporary_name(path)
     try:
         with open(temporary, 'wb') as file:
             file.write(data)
@@ -43,12 +44,24 @@ def write_whole(path: Path, data: bytes, durable: bool = True) -> None:
             os.close(folder)
 
 
+def temporary_name(path: Path) -> Path:
+    """A hidden name beside a file or folder that is not finished.
+
+    It is no longer than the 255 bytes that a disk takes, whatever the final name is.
+    """
+    name = os.fsencode(path.name)[:200].decode('utf-8', 'ignore')
+    return path.with_name(f'.{name}.{os.getpid()}.part')
+
+
 def remove_leftovers(folder: Path) -> None:
-    """Remove the temporary files that a killed :func:`write_whole` left in a folder."""
+    """Remove what killed runs left in a folder under a :func:`temporary_name`."""
     if folder.is_dir():
         for path in folder.iterdir():
             if _TEMPORARY.fullmatch(path.name):
-                path.unlink(missing_ok=True)
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
 
 
 class BusyError(UserError):

@@ -19,7 +19,7 @@ FLOORS = {
     3: ('engine', 'verification', 'reports', 'voc'),
     2: ('evaluation', 'benchmarks', 'weights'),
     1: ('configs', 'datasets', 'models'),
-    0: ('devices', 'errors', 'files', 'parallel', 'processes'),
+    0: ('devices', 'errors', 'figures', 'files', 'fonts', 'outputs', 'parallel', 'processes'),
 }
 FLOOR_OF = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 

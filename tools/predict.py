@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from mmseg_pan.cli import run_tool, whole_number
 from mmseg_pan.devices import check_device
 from mmseg_pan.evaluation.fast_inference import prepare_for_inference
+from mmseg_pan.fonts import missing_letters
 from mmseg_pan.inference import load_segmentor
 from mmseg_pan.inference.pictures import KINDS, Painter
 from mmseg_pan.inference.prediction import predict_sources
@@ -75,6 +76,8 @@ def main() -> int:
     model = load_segmentor(args.checkpoint, args.config, args.device, args.unsafe_load)
     prepare_for_inference(model, labels_only=True)
     painter = Painter(model.dataset_meta, args.format)
+    if args.format == 'overlay' and (note := missing_letters(painter.classes)):
+        print(note)
     tally = predict_sources(Predictor(model, args.window, args.batch), painter, sources, args.out)
     skipped = f', {tally.skipped} skipped' if tally.skipped else ''
     print(f'{tally.written} written to {args.out}{skipped}')

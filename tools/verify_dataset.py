@@ -12,7 +12,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmseg_pan.cli import run_tool, whole_number
+from mmseg_pan.figures import check_picture
 from mmseg_pan.files import disk_errors_explained
+from mmseg_pan.fonts import missing_letters
+from mmseg_pan.outputs import name_output
 from mmseg_pan.verification.findings import (
     fault_table,
     frequency_table,
@@ -38,6 +41,10 @@ def main() -> int:
         '--nproc', type=whole_number(1), help='worker processes (default: all cores)'
     )
     args = parser.parse_args()
+    if args.json:
+        name_output(args.json, option='--json')
+    if args.plot:
+        check_picture(args.plot, option='--plot')
     result = verify(args.target, args.nproc)
     print(frequency_table(result))
     if result.faults:
@@ -46,7 +53,10 @@ def main() -> int:
     for path, write in ((args.json, write_json), (args.plot, write_plot)):
         if path:
             with disk_errors_explained(path.parent):
+                path.parent.mkdir(parents=True, exist_ok=True)
                 write(result, path)
+    if args.plot and (note := missing_letters(result.classes)):
+        print(note)
     return 1 if result.harmful else 0
 
 

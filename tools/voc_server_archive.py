@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from mmseg_pan import cli
 from mmseg_pan.errors import UserError
+from mmseg_pan.outputs import name_output
 from mmseg_pan.voc.server import write_archive
 
 
@@ -34,9 +35,10 @@ def main() -> None:
     for path in (args.predictions, names):
         if not path.exists():
             raise UserError(f'{path} is not there; give the predictions and --root VOC2012.')
+    out = name_output(args.out, '.tgz', '.tar.gz')
     ids = names.read_text().split()
-    write_archive(args.predictions, args.root, ids, args.out)
-    print(f'{args.out}: {len(ids)} maps, names, sizes and ids checked')
+    write_archive(args.predictions, args.root, ids, out)
+    print(f'{out}: {len(ids)} maps, names, sizes and ids checked')
 
 
 if __name__ == '__main__':

@@ -1,7 +1,14 @@
 """What the tools share: arguments, checks before a run, errors in one sentence."""
 
 from .arguments import ConfigOptions, add_common_arguments, parse_resume, whole_number
-from .checks import check_checkpoint, check_data, check_loop, check_pretrained, check_test_set
+from .checks import (
+    check_checkpoint,
+    check_data,
+    check_loop,
+    check_pretrained,
+    check_shown,
+    check_test_set,
+)
 from .config import build_runner, load_config, set_devices, training_lock
 from .run import run_tool, sentence
 from .testing import (

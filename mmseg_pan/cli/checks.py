@@ -13,7 +13,8 @@ from mmseg.registry import DATASETS
 
 from mmseg_pan.engine.resume import checkpoints
 from mmseg_pan.errors import UserError
-from mmseg_pan.evaluation.label_map_files import single_datasets
+from mmseg_pan.evaluation.label_map_files import dataset_folders, single_datasets
+from mmseg_pan.outputs import check_folder
 from mmseg_pan.weights.exported import open_exported
 from mmseg_pan.weights.fit import check_class_names
 from mmseg_pan.weights.trust import check_readable
@@ -131,6 +132,21 @@ def check_data(cfg: Config, *splits: str) -> None:
         for part in single_datasets(dataset):
             check_ignore_index(cfg, part, split)
             _check_classes(cfg, getattr(part, 'metainfo', {}).get('classes') or ())
+
+
+def check_shown(cfg: Config, folder: str | None) -> None:
+    """Stop where painted images would lie among the test set's files, or cannot be written.
+
+    Args:
+        cfg: Config of a test; its data must be there.
+        folder: What ``--show-dir`` names; None: nothing is painted.
+
+    Raises:
+        UserError: Naming the folder.
+    """
+    if folder is not None:
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+        check_folder(folder, dataset_folders(dataset), '--show-dir')
 
 
 def _check_classes(cfg: Config, names: Sequence[str]) -> None:

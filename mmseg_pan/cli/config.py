@@ -14,6 +14,7 @@ from mmseg.registry import RUNNERS
 from mmseg_pan.configs.reading import read_config
 from mmseg_pan.errors import UserError
 from mmseg_pan.files import disk_errors_explained, exclusive
+from mmseg_pan.outputs import check_writable
 
 from .labels import settle_ignore_index
 from .testing import count_fast
@@ -86,6 +87,7 @@ def build_runner(cfg: Config) -> Runner:
     hook = cfg.get('default_hooks', {}).get('checkpoint') or {}
     if hook.get('save_best') in _GREATER:
         hook.setdefault('rule', 'greater')
+    check_writable(cfg.work_dir, '--work-dir')
     hooks = cfg.setdefault('custom_hooks', [])
     for kind in ('SafeCheckpointHook', 'ContinuationHook'):
         if not any(hook['type'] == kind for hook in hooks):

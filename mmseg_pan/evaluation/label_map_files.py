@@ -10,6 +10,7 @@ from mmengine.dataset import BaseDataset
 from PIL import Image
 
 from mmseg_pan.errors import UserError
+from mmseg_pan.outputs import check_folder, check_result, fitting_name, png_mark
 
 
 def single_datasets(dataset) -> Iterator[BaseDataset]:
@@ -32,6 +33,19 @@ def dataset_images(dataset) -> list[str]:
         for part in single_datasets(dataset)
         for index in range(len(part))
     ]
+
+
+def dataset_folders(dataset) -> set[str]:
+    """The folders of a data set's images and masks, those of ``data_prefix`` among them."""
+    folders = set()
+    for part in single_datasets(dataset):
+        for index in range(len(part)):
+            info = part.get_data_info(index)
+            files = (info[key] for key in ('img_path', 'seg_map_path') if info.get(key))
+            folders.update(os.path.dirname(os.path.abspath(file)) for file in files)
+        prefixes = getattr(part, 'data_prefix', {}).values()
+        folders.update(os.path.abspath(prefix) for prefix in prefixes if prefix)
+    return folders
 
 
 def image_root(dataset) -> str:
@@ -61,15 +75,17 @@ def label_map_file(folder: str | Path, img_path: str, root: str) -> Path:
         img_path: The image.
         root: See :func:`image_root`.
     """
-    return Path(folder, os.path.splitext(image_name(img_path, root))[0] + '.png')
+    name = Path(image_name(img_path, root))
+    return Path(folder, name.with_name(fitting_name(name.stem, '.png')))
 
 
 def check_label_map_files(dataset, folder: str | Path) -> None:
-    """Refuse to write two images' label maps to one file.
+    """Refuse to write two images' label maps to one file, or over a file that is none.
 
     Raises:
-        UserError: Naming both images.
+        UserError: Naming both images, the data set's folder, or the file.
     """
+    check_folder(folder, dataset_folders(dataset))
     root, owners = image_root(dataset), {}
     for path in dataset_images(dataset):
         file = label_map_file(folder, path, root)
@@ -79,6 +95,8 @@ def check_label_map_files(dataset, folder: str | Path) -> None:
                 f'{first} and {path} would share the label map {file}; rename one of them, or '
                 'test them separately.'
             )
+    for file in owners:
+        check_result(file)
 
 
 def write_label_map(file: Path, labels: np.ndarray, reduce_zero_label: bool = False) -> None:
@@ -86,7 +104,7 @@ def write_label_map(file: Path, labels: np.ndarray, reduce_zero_label: bool = Fa
     labels = labels.astype(np.int64) + reduce_zero_label
     kind = np.uint8 if labels.size == 0 or labels.max() < 256 else np.uint16
     file.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(labels.astype(kind)).save(file)
+    Image.fromarray(labels.astype(kind)).save(file, pnginfo=png_mark())
 
 
 def read_label_map(

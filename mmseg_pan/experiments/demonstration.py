@@ -8,7 +8,8 @@ import numpy as np
 from PIL import Image
 
 from mmseg_pan.datasets.toy import ToyShapesDataset, make_toy_shapes
-from mmseg_pan.reports.plots import draw_curves, write_picture
+from mmseg_pan.figures import write_picture
+from mmseg_pan.reports.plots import draw_curves
 from mmseg_pan.reports.training_logs import curve, read_rows
 
 from .results import read_results

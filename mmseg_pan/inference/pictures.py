@@ -4,10 +4,12 @@ import io
 
 import cv2
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from mmseg_pan.datasets.masks import voc_palette
 from mmseg_pan.errors import UserError
+from mmseg_pan.fonts import drawable_names, picture_font
+from mmseg_pan.outputs import png_mark
 
 #: The formats of results.
 KINDS = ('overlay', 'palette', 'classes')
@@ -30,6 +32,7 @@ class Painter:
 
     def __init__(self, meta: dict, kind: str = 'overlay'):
         self.classes = meta['classes']
+        self.names = drawable_names(self.classes)
         self.kind = kind
         if kind == 'palette' and len(self.classes) > 256:
             raise UserError(
@@ -55,7 +58,9 @@ class Painter:
             if self.kind == 'palette':
                 picture.putpalette(self.colours[:256].tobytes())
         buffer = io.BytesIO()
-        picture.save(buffer, 'PNG', compress_level=3)  # 6 takes three times as long
+        picture.save(
+            buffer, 'PNG', compress_level=3, pnginfo=png_mark()
+        )  # 6 takes three times as long
         return buffer.getvalue()
 
     def overlay(self, image: np.ndarray, labels: np.ndarray, rows: int | None = None) -> np.ndarray:
@@ -84,14 +89,14 @@ class Painter:
         """The classes that occur, the largest first, ``(h, w, 3)`` BGR."""
         height, width = labels.shape
         size = max(13, round(max(height, width) / 40))
-        font, gap, line = ImageFont.load_default(size), size // 2, round(1.6 * size)
+        gap, line = size // 2, round(1.6 * size)
         counts = np.bincount(labels.ravel(), minlength=len(self.classes))
         present = [int(item) for item in np.argsort(-counts, kind='stable') if counts[item]]
-        texts = {item: f'{self.classes[item]} {_share(counts[item], labels.size)}'
+        texts = {item: f'{self.names[item]} {_share(counts[item], labels.size)}'
                  for item in present}  # fmt: skip
         places, left, row = {}, gap, 0
         for item, text in texts.items():
-            entry = round(size + gap + font.getlength(text))
+            entry = round(size + gap + picture_font(text, size).getlength(text))
             if left > gap and left + entry + gap > width:
                 left, row = gap, row + 1
             if rows is not None and row == rows:
@@ -107,6 +112,7 @@ class Painter:
             outline = max(1, size // 12)
             draw.rectangle((x, y, x + size, y + size), colour, _LIGHT, outline)
             middle = y + size / 2
+            font = picture_font(texts[item], size)
             draw.text((x + size + gap, middle), texts[item], _LIGHT, font, anchor='lm')
         return np.asarray(strip)[:, :, ::-1]
 

@@ -1,5 +1,6 @@
 """Many files through a predictor, with constant memory; bad ones are named and skipped."""
 
+import errno
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -16,7 +17,7 @@ from .images import as_bgr, read_image
 from .pictures import Painter
 from .predictor import Predictor
 from .sources import Source
-from .videos import Video, write_video
+from .videos import Video, write_frames, write_video
 
 _LEGEND_ROWS = 2  # of a video, whose frames have one size whatever they show
 
@@ -84,8 +85,15 @@ class _Run:
             images.append(as_bgr(image))
         labels = self.predictor.predict(prepared)
         for source, image, found in zip(good, images, labels, strict=True):
-            self._write(source.target(self.out, self.painter.kind), image, found)
-            self.tally.written += 1
+            target = source.target(self.out, self.painter.kind)
+            try:
+                self._write(target, image, found)
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
+                self._skip(source, UserError(f'{target} is too long a name for the disk.'))
+            else:
+                self.tally.written += 1
 
     def predict_video(self, source: Source) -> None:
         """Read, predict and write a video, one batch of frames at a time."""
@@ -101,8 +109,7 @@ class _Run:
                 pictures = (self.painter.overlay(*pair, rows=_LEGEND_ROWS) for pair in frames)
                 write_video(target, pictures, video.rate)
             else:
-                for number, (frame, labels) in enumerate(frames):
-                    self._write(target / f'{number:06d}.png', frame, labels)
+                write_frames(target, (self.painter.encode(*pair) for pair in frames))
         except UserError as error:
             self._skip(source, error)
         else:

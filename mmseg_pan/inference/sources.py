@@ -2,13 +2,17 @@
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
 
 from mmseg_pan.datasets.lists import IMAGE_SUFFIXES, is_image_name, walk_files
 from mmseg_pan.errors import UserError
+from mmseg_pan.outputs import check_result, check_writable, fitting_name
+
+from .videos import check_frames
 
 VIDEO_SUFFIXES = frozenset('.avi .mkv .mov .mp4'.split())
 
@@ -37,9 +41,8 @@ class Source:
             out: Output folder.
             kind: A format of :mod:`mmseg_pan.inference.pictures`.
         """
-        if not self.is_video:
-            return out / f'{self.name}.png'
-        return out / f'{self.name}.mp4' if kind == 'overlay' else out / self.name
+        suffix = '.png' if not self.is_video else '.mp4' if kind == 'overlay' else ''
+        return out / self.name.with_name(fitting_name(self.name.name, suffix))
 
 
 def find_sources(arguments: Sequence[str], out: Path, kind: str) -> list[Source]:
@@ -52,15 +55,18 @@ def find_sources(arguments: Sequence[str], out: Path, kind: str) -> list[Source]
         out: Output folder.
         kind: Format of the results, see :meth:`Source.target`.
 
+    Where two would have one result, such as a.jpg and a.png, both keep their suffix in its name.
+
     Raises:
         UserError: If an argument stands for nothing, two results would have one name, or a
-            result would take an input's place.
+            result would take the place of an input or of a file that is no result.
     """
     found = {}
     for argument in arguments:
         for source in _expand(argument, out):
             found.setdefault(os.path.abspath(source.path), source)
-    sources = list(found.values())
+    sources = _told_apart(list(found.values()), out, kind)
+    check_writable(out)
     _check_targets(sources, out, kind)
     return sources
 
@@ -81,7 +87,7 @@ def _expand(argument: str, out: Path) -> Iterator[Source]:
             )
         yield from sources
     elif os.path.lexists(path):
-        yield Source(path, Path(path.stem))
+        yield Source(path, Path(path.stem if _is_known(path.name) else path.name))
     elif glob.has_magic(argument):
         matches = list(_match(argument, out))
         if not matches:
@@ -137,13 +143,32 @@ def _check_targets(sources: list[Source], out: Path, kind: str) -> None:
         for parent in target.parents:
             if parent in folders:
                 raise _same_name(folders[parent], source, parent)
-    inputs = {os.path.realpath(source.path) for source in sources}
-    for target in makers:
-        if os.path.realpath(target) in inputs:
-            raise UserError(
-                f'The result {target} would take the place of an input; give another folder with '
-                '--out.'
-            )
+    inputs = {_identity(source.path): source.path for source in sources}
+    for target, source in makers.items():
+        if source.is_video and kind != 'overlay':
+            check_frames(target)
+        elif os.path.lexists(target):
+            taken = inputs.get(_identity(target))
+            check_result(target, [taken] if taken else [])
+
+
+def _identity(path: Path) -> tuple | str:
+    """What a file has in common with its links."""
+    try:
+        found = path.stat()
+    except OSError:
+        return os.path.realpath(path)
+    return found.st_dev, found.st_ino
+
+
+def _told_apart(sources: list[Source], out: Path, kind: str) -> list[Source]:
+    counts = Counter(source.target(out, kind) for source in sources)
+    return [
+        replace(source, name=source.name.with_name(source.name.name + source.path.suffix))
+        if counts[source.target(out, kind)] > 1
+        else source
+        for source in sources
+    ]
 
 
 def _same_name(first: Source, second: Source, target: Path) -> UserError:

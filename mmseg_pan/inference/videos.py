@@ -1,15 +1,24 @@
 """Videos, one frame at a time."""
 
+import math
 import os
+import re
 import shutil
-import tempfile
+import struct
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from mmseg_pan.errors import UserError
+from mmseg_pan.files import temporary_name
+from mmseg_pan.outputs import MARK, is_result
+
+_FRAME = re.compile(r'\d{6,}\.png')
+#: A box that players skip (ISO/IEC 14496-12, 8.1.2), with the mark of a result.
+_MARK_BOX = struct.pack('>I4s', 8 + len(MARK), b'free') + MARK.encode()
 
 
 class Video:
@@ -29,7 +38,7 @@ class Video:
         if not self._capture.isOpened():
             raise UserError(f'{path} is no video that OpenCV can open; restore or convert it.')
         self.frames = max(int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
-        self.rate = self._capture.get(cv2.CAP_PROP_FPS) or 25.0
+        self.rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         self.width = int(self._capture.get(cv2.CAP_PROP_FRAME_WIDTH))
 
@@ -55,37 +64,124 @@ class Video:
 
 
 def write_video(path: Path, pictures: Iterable[np.ndarray], rate: float) -> None:
-    """Write an .mp4, of which nothing is left where ``pictures`` fails.
+    """Write an .mp4 and read it back before it replaces an older one.
 
     Args:
         path: The file; its folder must exist.
         pictures: ``(H, W, 3)`` uint8, BGR, all of one size; an odd side loses a pixel.
-        rate: Frames a second.
+        rate: Frames a second, see :func:`writable_rate`.
 
     Raises:
-        UserError: If this OpenCV cannot write MPEG-4.
+        UserError: If this OpenCV cannot write MPEG-4, or frames are missing from the file.
+        OSError: If the disk is full.
     """
-    # OpenCV writes to a name only, and knows the container by its suffix.
-    folder = Path(tempfile.mkdtemp(prefix=f'.{path.name}.', dir=path.parent))
-    writer = None
+    with _draft_folder(path) as folder:
+        # OpenCV writes to a name only, and knows the container by its suffix.
+        draft = folder / 'video.mp4'
+        writer, count = None, 0
+        try:
+            for picture in pictures:
+                if writer is None:
+                    writer = _open_writer(draft, picture.shape[1::-1], rate, path)
+                writer.write(picture)
+                count += 1
+        finally:
+            if writer is not None:
+                writer.release()
+        with open(draft, 'ab') as file:
+            file.write(_MARK_BOX)
+        found = count_frames(draft)
+        if found != count:
+            with open(draft, 'ab') as file:  # on a full disk the system says so
+                file.write(bytes(1 << 20))
+                os.fsync(file.fileno())
+            raise UserError(
+                f'{path} was not written: {found} of {count} frames can be read back; type '
+                '"--format palette", which gives PNGs.'
+            )
+        os.replace(draft, path)
+
+
+def write_frames(folder: Path, pictures: Iterable[bytes]) -> None:
+    """Write a video's frames as PNGs; an older folder is replaced when all are there.
+
+    Args:
+        folder: Holds exactly these frames afterwards.
+        pictures: PNGs as bytes.
+
+    Raises:
+        OSError: If the disk is full.
+    """
+    with _draft_folder(folder) as draft:
+        for number, picture in enumerate(pictures):
+            (draft / f'{number:06d}.png').write_bytes(picture)
+        old = temporary_name(folder.with_name(f'{folder.name[:60]}.old'))
+        if folder.is_dir():
+            os.rename(folder, old)
+        os.rename(draft, folder)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def check_frames(folder: Path) -> None:
+    """Stop where a folder holds anything else than the frames of an earlier run.
+
+    Raises:
+        UserError: Naming the file.
+    """
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise UserError(f'{folder} is a file, and frames need a folder; type another --out.')
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if not _FRAME.fullmatch(path.name) or not is_result(path):
+            raise UserError(
+                f'{path} is no frame of an earlier run, and {folder} would be replaced; move it '
+                'away, or type another --out.'
+            )
+
+
+def count_frames(path: Path) -> int:
+    """How many frames of a video can be decoded."""
+    capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    count = 0
+    while capture.grab():
+        count += 1
+    capture.release()
+    return count
+
+
+def writable_rate(rate: float) -> float:
+    """The nearest rate that OpenCV can write: MPEG-4 takes a fraction of parts below 65536.
+
+    OpenCV makes the fraction of the decimals. Rates up to 655 keep two of them.
+
+    Args:
+        rate: Frames a second; 25 takes the place of one that is no positive number.
+    """
+    if not (math.isfinite(rate) and rate > 0):
+        return 25.0
+    for digits in (3, 2, 1, 0):
+        rounded = max(round(rate, digits), 0.001)
+        if round(rounded * 10**digits) < 1 << 16:
+            return rounded
+    return 65535.0
+
+
+def _open_writer(draft: Path, size: tuple[int, int], rate: float, path: Path):
+    codec = cv2.VideoWriter_fourcc(*'mp4v')
+    writer = cv2.VideoWriter(str(draft), cv2.CAP_FFMPEG, codec, writable_rate(rate), size)
+    if not writer.isOpened():
+        raise UserError(
+            f'This OpenCV cannot write {path} (mp4v, {size[0]}x{size[1]}); type '
+            '"--format palette", which gives PNGs.'
+        )
+    return writer
+
+
+@contextmanager
+def _draft_folder(path: Path) -> Iterator[Path]:
+    """A hidden folder beside a result, which the next run removes if this one is killed."""
+    folder = temporary_name(path)
+    folder.mkdir()
     try:
-        temporary = folder / path.name
-        for picture in pictures:
-            if writer is None:
-                size = picture.shape[1::-1]
-                writer = cv2.VideoWriter(
-                    str(temporary), cv2.CAP_FFMPEG, cv2.VideoWriter_fourcc(*'mp4v'), rate, size
-                )
-                if not writer.isOpened():
-                    raise UserError(
-                        f'This OpenCV cannot write {path} (mp4v, {size[0]}x{size[1]}); type '
-                        '"--format palette", which gives PNGs.'
-                    )
-            writer.write(picture)
-        if writer is not None:
-            writer.release()
-            os.replace(temporary, path)
+        yield folder
     finally:
-        if writer is not None:
-            writer.release()
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)

@@ -20,6 +20,7 @@ from mmseg_pan.evaluation.confusion import (
 )
 from mmseg_pan.evaluation.label_map_files import image_name, image_root
 from mmseg_pan.files import write_whole
+from mmseg_pan.outputs import MARK
 
 FILE = 'report.npz'
 
@@ -96,6 +97,8 @@ def write_numbers(numbers: Numbers, folder: Path) -> None:
     """Keep the numbers for a later comparison."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **numbers._asdict())
+    with zipfile.ZipFile(buffer, 'a') as archive:
+        archive.comment = MARK.encode()
     write_whole(folder / FILE, buffer.getvalue())
 
 

@@ -1,16 +1,14 @@
 """Plots of a report and of the analysis tools, as bytes of a picture."""
 
-import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 
-from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation.components import SizeBin
-from mmseg_pan.files import disk_errors_explained, write_whole
+from mmseg_pan.figures import encode
+from mmseg_pan.fonts import drawable_names
 
 # A dollar sign in a class name is no formula. Six inches at this size can be read on a phone.
 STYLE = {
@@ -27,30 +25,6 @@ BLUE, ORANGE, GREY = '#1f5fa8', '#d9731a', '#9aa0a6'
 _WIDTH = 6
 
 
-def check_picture(file: Path) -> None:
-    """Stop where a plot could not be written, before it is drawn.
-
-    Raises:
-        UserError: If the folder is not there or the ending names no format of matplotlib.
-    """
-    known = sorted(Figure().canvas.get_supported_filetypes())
-    if file.suffix[1:].lower() not in known:
-        raise UserError(
-            f'--out {file} must end in one of {", ".join("." + name for name in known)}; type for '
-            f'example "--out {file.with_suffix(".png")}".'
-        )
-    if not file.parent.is_dir():
-        raise UserError(f'The folder {file.parent} of --out is not there; make it first.')
-    if file.is_dir():
-        raise UserError(f'--out {file} is a folder; name a file, for example {file / "plot.png"}.')
-
-
-def write_picture(data: bytes, file: Path) -> None:
-    """Write a plot to a file, whole or not at all."""
-    with disk_errors_explained(file.parent):
-        write_whole(file, data, durable=False)
-
-
 @matplotlib.rc_context(STYLE)
 def draw_iou(
     classes: Sequence[str], iou: np.ndarray, other: np.ndarray | None = None, names=('', '')
@@ -63,6 +37,7 @@ def draw_iou(
         other: The same of another network.
         names: What the two networks are called.
     """
+    classes, names = drawable_names(classes), drawable_names(names)
     order = [i for i in np.argsort(iou, kind='stable') if not np.isnan(iou[i])]
     figure, axes = _bars(len(order))
     positions = np.arange(len(order))
@@ -88,6 +63,7 @@ def draw_differences(classes: Sequence[str], gaps: np.ndarray, images: np.ndarra
         gaps: Points, nan for a class that does not occur.
         images: How many images have the class: a large bar of a class with few is chance.
     """
+    classes = drawable_names(classes)
     order = [i for i in np.argsort(gaps, kind='stable') if not np.isnan(gaps[i])]
     figure, axes = _bars(len(order))
     colours = [BLUE if gaps[i] >= 0 else ORANGE for i in order]
@@ -126,7 +102,7 @@ def draw_confusion(
     shown = axes.imshow(values, cmap=colours, interpolation='nearest', **limits)
     label = '% of the row' if normalize else 'pixels (log scale)'
     figure.colorbar(shown, label=label, shrink=0.8, format=lambda value, _: f'{value:,.0f}')
-    names = [shorten(name) for name in classes]
+    names = [shorten(name) for name in drawable_names(classes)]
     size = 9 if count <= 40 else 5
     axes.set_xticks(range(count), names, rotation=90, fontsize=size)
     axes.set_yticks(range(count), names, fontsize=size)
@@ -152,6 +128,7 @@ def draw_curves(
         labels: What the axis of a quantity says, where it is not its name.
         kind: Format of the picture.
     """
+    runs = dict(zip(drawable_names(list(runs)), runs.values(), strict=True))
     keys = list(dict.fromkeys(key for found in runs.values() for key in found))
     figure = Figure(figsize=(_WIDTH, 2.6 * len(keys)), dpi=130, layout='constrained')
     panels = figure.subplots(len(keys), squeeze=False)[:, 0]
@@ -179,6 +156,7 @@ def draw_recall_by_size(bins: list[SizeBin], names: Sequence[str]) -> bytes:
         bins: From :func:`mmseg_pan.evaluation.components.by_size`.
         names: What the network, or the two networks, are called.
     """
+    names = drawable_names(names)
     figure = Figure(figsize=(_WIDTH, 5), dpi=130, layout='constrained')
     upper, lower = figure.subplots(2, sharex=True, height_ratios=(4, 1))
     edges = np.array([bins[0].low, *(b.high for b in bins)])
@@ -265,13 +243,6 @@ def _annotate(panel, labels: list[tuple[float, float, str]]) -> None:
 def shorten(name: str, length: int = 22) -> str:
     """Cut a name that would leave no room for the plot."""
     return name if len(name) <= length else name[: length - 1] + '…'
-
-
-def encode(figure: Figure, kind: str = 'png') -> bytes:
-    """Bytes of a figure as a picture of the kind that a file's ending names."""
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind)
-    return buffer.getvalue()
 
 
 def _bars(count: int) -> tuple:

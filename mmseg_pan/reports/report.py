@@ -2,16 +2,19 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import TemporaryFile
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 
 from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation.components import objects, recall_by_size
 from mmseg_pan.evaluation.intervals import difference_of_networks
+from mmseg_pan.evaluation.label_map_files import dataset_folders
 from mmseg_pan.files import disk_errors_explained, write_whole
+from mmseg_pan.fonts import missing_letters
+from mmseg_pan.outputs import MARK, check_folder, check_result
 
 from . import plots
 from .gallery import Gallery, data_uri
@@ -76,7 +79,9 @@ class Report:
                 raise UserError(f'--report and --compare both name {folder}; name two folders.')
             self.other = read_numbers(other)
             check_comparable(self.other, dataset, other)
-        _make_writable(folder)
+        check_folder(folder, dataset_folders(dataset), '--report')
+        for name in ('index.html', FILE):
+            check_result(folder / name, option='--report')
 
     def write(self) -> Path:
         """Measure the label maps, draw, and write the page.
@@ -92,7 +97,10 @@ class Report:
             other = other._replace(name=f'{other.name} (other)')
         page = self.folder / 'index.html'
         html = self._render(numbers, other)
+        if note := missing_letters(numbers.classes):
+            print_log(note, 'current')
         with disk_errors_explained(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
             write_numbers(numbers, self.folder)
             write_whole(page, html.encode('utf-8', 'replace'))
         return page
@@ -122,18 +130,9 @@ class Report:
             facts=self.facts,
             config=self.config,
             numbers_file=FILE,
+            missing_letters=missing_letters(numbers.classes),
+            mark=MARK,
         )
-
-
-def _make_writable(folder: Path) -> None:
-    try:
-        with disk_errors_explained(folder):
-            folder.mkdir(parents=True, exist_ok=True)
-            TemporaryFile(dir=folder).close()
-    except (FileExistsError, NotADirectoryError):
-        raise UserError(
-            f'--report {folder} cannot be made: a file is in the way; name another folder.'
-        ) from None
 
 
 def _draw(numbers: Numbers, other: Numbers | None, logs: Path | None) -> dict[str, str]:

@@ -1,6 +1,7 @@
 """Pictures of what the network sees: augmented, normalised and padded, beside the mask."""
 
 import io
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,15 +9,25 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
 from mmseg.registry import DATASETS, MODELS
 from PIL import Image, ImageDraw
 
 from mmseg_pan.errors import UserError
+from mmseg_pan.evaluation.label_map_files import (
+    dataset_folders,
+    dataset_images,
+    image_name,
+    image_root,
+)
 from mmseg_pan.files import write_whole
+from mmseg_pan.fonts import drawable_names, missing_letters, picture_font
+from mmseg_pan.outputs import check_folder, check_result, png_mark, result_names
 
 _LEGEND = 18  # pixels of a line
+_TEXT = 12
 _GAP = 6
 
 
@@ -36,7 +47,8 @@ def browse(config: Config, folder: Path, number: int, split: str = 'train') -> I
         The files, as they are written.
 
     Raises:
-        UserError: If the config lacks the split or the model's data preprocessor.
+        UserError: If the config lacks the split or the model's data preprocessor, or the
+            folder holds files of the data set or others that would be overwritten.
     """
     loader, model = config.get(f'{split}_dataloader'), config.get('model', {})
     if not loader or 'data_preprocessor' not in model:
@@ -47,7 +59,15 @@ def browse(config: Config, folder: Path, number: int, split: str = 'train') -> I
     init_default_scope('mmseg')
     dataset = DATASETS.build(loader.dataset)
     preprocessor = MODELS.build(model.data_preprocessor)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = Path(folder)
+    check_folder(folder, dataset_folders(dataset), '--output-dir')
+    root = image_root(dataset)
+    images = {path: Path(image_name(path, root)) for path in dataset_images(dataset)}
+    names = result_names(images.values(), '.png')
+    for name in names.values():
+        check_result(folder / name, option='--output-dir')
+    if note := missing_letters(dataset.metainfo['classes']):
+        print_log(note)
     seed = config.get('randomness', {}).get('seed') or 0
     set_random_seed(seed)
     order = np.random.default_rng(seed).permutation(len(dataset))[:number]
@@ -59,9 +79,10 @@ def browse(config: Config, folder: Path, number: int, split: str = 'train') -> I
         if mask.shape != image.shape[:2]:  # in evaluation masks keep their size
             image = np.asarray(Image.fromarray(image).resize(mask.shape[::-1]))
         picture = beside(image, mask, dataset.metainfo)
-        path = folder / f'{Path(sample.img_path).stem}.png'
+        path = folder / names[images[os.path.abspath(sample.img_path)]]
+        path.parent.mkdir(parents=True, exist_ok=True)
         buffer = io.BytesIO()
-        picture.save(buffer, 'PNG')
+        picture.save(buffer, 'PNG', pnginfo=png_mark())
         write_whole(path, buffer.getvalue(), durable=False)
         yield path
 
@@ -90,7 +111,7 @@ def beside(image: np.ndarray, mask: np.ndarray, metainfo: dict) -> Image.Image:
         mask: ``(H, W)`` ids; those outside the classes are drawn white.
         metainfo: ``classes`` and ``palette`` of the data set.
     """
-    classes, palette = metainfo['classes'], np.asarray(metainfo['palette'], np.uint8)
+    names, palette = drawable_names(metainfo['classes']), np.asarray(metainfo['palette'], np.uint8)
     colours = np.full((256, 3), 255, np.uint8)
     colours[: len(palette)] = palette
     height, width = mask.shape
@@ -103,7 +124,7 @@ def beside(image: np.ndarray, mask: np.ndarray, metainfo: dict) -> Image.Image:
     for line, item in enumerate(present):
         top = height + _GAP + line * _LEGEND
         draw.rectangle((_GAP, top, _GAP + 12, top + 12), tuple(colours[item].tolist()), 'white')
-        name = classes[item] if item < len(classes) else 'ignored'
-        share = (mask == item).mean()
-        draw.text((_GAP + 20, top), f'{item} {name}, {share:.1%}', 'white')
+        name = names[item] if item < len(names) else 'ignored'
+        text = f'{item} {name}, {(mask == item).mean():.1%}'
+        draw.text((_GAP + 20, top), text, 'white', picture_font(text, _TEXT))
     return picture

@@ -1,13 +1,16 @@
 """A verification for people (tables, a plot) and for programs (JSON)."""
 
-import io
 import json
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from prettytable import PrettyTable
 
+from mmseg_pan.figures import encode
 from mmseg_pan.files import write_whole
+from mmseg_pan.fonts import drawable_names
+from mmseg_pan.outputs import MARK
 
 from .verify import Verification
 
@@ -72,6 +75,7 @@ def summary(result: Verification) -> str:
 def write_json(result: Verification, path: Path) -> None:
     """Everything, for programs."""
     content = {
+        'file': MARK,
         'pairs': result.pairs,
         'seconds': round(result.seconds, 3),
         'harmful': result.harmful,
@@ -99,13 +103,9 @@ def write_json(result: Verification, path: Path) -> None:
 
 def write_plot(result: Verification, path: Path) -> None:
     """Class frequencies as bars: pixels on the left, images on the right."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
     roles = list(result.counts)
     height = max(2.5, 0.26 * len(result.classes) + 1)
-    figure = Figure(figsize=(10, height), layout='constrained')
-    FigureCanvasAgg(figure)
+    figure = Figure(figsize=(10, height), dpi=120, layout='constrained')
     left, right = figure.subplots(1, 2, sharey=True)
     positions = np.arange(len(result.classes))
     thickness = 0.8 / max(1, len(roles))
@@ -115,13 +115,11 @@ def write_plot(result: Verification, path: Path) -> None:
         share = 100 * counts.pixels / max(1, counts.pixels.sum())
         left.barh(where, share, thickness, label=role)
         right.barh(where, counts.images, thickness, label=role)
-    left.set_yticks(positions, result.classes)
+    left.set_yticks(positions, drawable_names(result.classes))
     left.invert_yaxis()
     left.set_xscale('symlog', linthresh=0.1)  # classes without any pixel stay at zero
     left.set_xlim(left=0)
     left.set_xlabel('share of the labelled pixels in %, logarithmic')
     right.set_xlabel('images in which the class occurs')
     right.legend()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=path.suffix.lstrip('.') or 'png', dpi=120)
-    write_whole(path, buffer.getvalue())
+    write_whole(path, encode(figure, path.suffix[1:]))

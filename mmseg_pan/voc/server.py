@@ -1,5 +1,6 @@
 """The archive that the VOC evaluation server takes."""
 
+import gzip
 import io
 import tarfile
 from pathlib import Path
@@ -9,7 +10,8 @@ from PIL import Image
 
 from mmseg_pan.datasets.masks import encode_mask
 from mmseg_pan.errors import UserError
-from mmseg_pan.files import write_whole
+from mmseg_pan.files import disk_errors_explained, write_whole
+from mmseg_pan.outputs import MARK
 
 #: comp6: training data of one's own choice (SBD's masks are not VOC's).
 FOLDER = 'results/VOC2012/Segmentation/comp6_test_cls'
@@ -68,7 +70,10 @@ def write_archive(predictions: Path, root: Path, names: list[str], out: Path) ->
                 f'{len(names)} names: test again with --out an empty folder.'
             )
     buffer = io.BytesIO()  # a few kilobytes a map
-    with tarfile.open(fileobj=buffer, mode='w:gz', format=tarfile.USTAR_FORMAT) as archive:
+    with (
+        gzip.GzipFile(MARK, 'wb', fileobj=buffer, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode='w', format=tarfile.USTAR_FORMAT) as archive,
+    ):
         for name in names:
             image = root / 'JPEGImages' / f'{name}.jpg'
             labels = check_prediction(predictions / f'{name}.png', image)
@@ -76,4 +81,6 @@ def write_archive(predictions: Path, root: Path, names: list[str], out: Path) ->
             member = tarfile.TarInfo(f'{FOLDER}/{name}.png')
             member.size = len(picture)
             archive.addfile(member, io.BytesIO(picture))
-    write_whole(out, buffer.getvalue())
+    with disk_errors_explained(out.parent):
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(out, buffer.getvalue())

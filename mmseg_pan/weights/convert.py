@@ -6,6 +6,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_pan.errors import UserError
+from mmseg_pan.outputs import MARK, name_output
 
 from .names import recognize
 from .tensors import read_weights, write_weights
@@ -79,8 +80,7 @@ def convert_file(source: str | Path, destination: str | Path) -> dict:
     source, destination = Path(source), Path(destination)
     if destination.suffix != '.pth':
         raise UserError(f'The output {destination} must end in .pth; type such a name.')
-    if source.exists() and source.resolve() == destination.resolve():
-        raise UserError(f'The output would overwrite the input {source}; type another name.')
+    name_output(destination, '.pth', inputs=[source], option='the output')
     state, backbone = convert_state(read_weights(source), str(source))
-    write_weights(state, destination, meta=dict(backbone=backbone, source=source.name))
+    write_weights(state, destination, meta=dict(backbone=backbone, source=source.name, file=MARK))
     return backbone

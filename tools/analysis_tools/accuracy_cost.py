@@ -19,7 +19,9 @@ from mmseg_pan import cli
 from mmseg_pan.devices import device_name
 from mmseg_pan.experiments.accuracy_cost import accuracy_over_cost
 from mmseg_pan.experiments.spec import read_spec
-from mmseg_pan.reports.plots import check_picture, draw_accuracy_cost, write_picture
+from mmseg_pan.figures import check_picture, write_picture
+from mmseg_pan.outputs import MARK, name_output
+from mmseg_pan.reports.plots import draw_accuracy_cost
 
 
 def main() -> None:
@@ -32,22 +34,23 @@ def main() -> None:
     parser.add_argument('--rounds', type=int, default=11)
     args = parser.parse_args()
     check_picture(args.out)
+    numbers = name_output(args.out.with_suffix('.json'), inputs=[args.spec])
     init_default_scope('mmseg')
     torch.manual_seed(0)
     points = accuracy_over_cost(
         read_spec(args.spec, ROOT), args.mean, tuple(args.shape), args.rounds
     )
     found = dict(
+        file=MARK,
         machine=f'{device_name()}, torch {torch.__version__}',
         shape=list(args.shape),
         rounds=args.rounds,
         mean=args.mean,
         networks=points,
     )
-    numbers = json.dumps(found, indent=1) + '\n'
-    write_picture(numbers.encode(), args.out.with_suffix('.json'))
+    write_picture((json.dumps(found, indent=1) + '\n').encode(), numbers)
     write_picture(draw_accuracy_cost(points, args.mean, args.out.suffix[1:]), args.out)
-    print(f'Written: {args.out}, {args.out.with_suffix(".json")}')
+    print(f'Written: {args.out}, {numbers}')
 
 
 if __name__ == '__main__':

@@ -13,8 +13,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mmseg_pan.cli import run_tool
 from mmseg_pan.errors import UserError
-from mmseg_pan.reports.plots import check_picture, draw_curves, write_picture
-from mmseg_pan.reports.training_logs import curve, read_rows
+from mmseg_pan.figures import check_picture, write_picture
+from mmseg_pan.fonts import missing_letters
+from mmseg_pan.reports.plots import draw_curves
+from mmseg_pan.reports.training_logs import curve, log_files, read_rows
 
 
 def read_curves(path: Path, keys: list[str]) -> dict[str, tuple[list, list]]:
@@ -57,9 +59,11 @@ def main() -> None:
             f'There are {len(args.logs)} runs, and {len(set(names))} different names for them; '
             'give each run once, and --legend one name for each.'
         )
-    check_picture(args.out)
+    check_picture(args.out, [file for path in args.logs for file in log_files(path)])
     runs = {name: read_curves(path, args.keys) for name, path in zip(names, args.logs, strict=True)}
     write_picture(draw_curves(runs, kind=args.out.suffix[1:]), args.out)
+    if note := missing_letters(names):
+        print(note)
     print(args.out)
 
 

@@ -18,7 +18,9 @@ from mmseg_pan import cli
 from mmseg_pan.cli import ConfigOptions, load_config, run_tool
 from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation.confusion import confusions, mean_iou
-from mmseg_pan.reports.plots import check_picture, draw_confusion, write_picture
+from mmseg_pan.figures import check_picture, write_picture
+from mmseg_pan.fonts import missing_letters
+from mmseg_pan.reports.plots import draw_confusion
 
 
 def main() -> None:
@@ -57,6 +59,8 @@ def main() -> None:
     matrix, classes = confusions(dataset, args.predictions).sum(0), dataset.metainfo['classes']
     kind = args.out.suffix[1:]
     write_picture(draw_confusion(matrix, classes, args.normalize, kind), args.out)
+    if note := missing_letters(classes):
+        print(note)
     print(f'{args.out}: {len(dataset)} images, mIoU {mean_iou(matrix, classes):.2f}')
 
 

@@ -23,6 +23,8 @@ from mmengine.registry import init_default_scope
 from mmseg_pan import cli
 from mmseg_pan.benchmarks import scaling
 from mmseg_pan.devices import device_name
+from mmseg_pan.figures import check_picture, encode, write_picture
+from mmseg_pan.outputs import MARK, name_output
 
 
 def draw(found: dict, file: Path) -> None:
@@ -44,7 +46,8 @@ def draw(found: dict, file: Path) -> None:
     for panel in panels[:2]:
         panel.legend()
     figure.tight_layout()
-    figure.savefig(file, dpi=110)
+    figure.set_dpi(110)
+    write_picture(encode(figure, file.suffix[1:]), file)
 
 
 def main() -> None:
@@ -58,6 +61,8 @@ def main() -> None:
     parser.add_argument('--samples', type=int, default=400, help='that each loader gives')
     parser.add_argument('--rounds', type=int, default=3)
     args = parser.parse_args()
+    check_picture(args.out)
+    numbers = name_output(args.out.with_suffix('.json'))
     init_default_scope('mmseg')
     torch.manual_seed(0)
     configs = {Path(name).stem.split('_')[1]: cli.load_config(name) for name in args.configs}
@@ -66,6 +71,7 @@ def main() -> None:
     sizes = scaling.time_by_size(configs, args.sides, args.rounds)
     batches = scaling.by_batch(configs, args.batches, 256, args.rounds)
     found = dict(
+        file=MARK,
         machine=f'{device_name()}, torch {torch.__version__}',
         size=dict(side=args.sides, ms=_milliseconds(sizes)),
         batch=dict(batch=args.batches, ms=_milliseconds(batches)),
@@ -75,7 +81,7 @@ def main() -> None:
         },
         processes=scaling.by_processes(first, max(args.batches), 256, args.rounds),
     )
-    args.out.with_suffix('.json').write_text(json.dumps(found, indent=1) + '\n')
+    write_picture((json.dumps(found, indent=1) + '\n').encode(), numbers)
     draw(found, args.out)
     print(json.dumps(found, indent=1))
 
