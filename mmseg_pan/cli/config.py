@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
-from mmseg_pan.configs.reading import read_config
+from mmseg_pan.configs.contents import read_config
 from mmseg_pan.errors import UserError
 from mmseg_pan.files import disk_errors_explained, exclusive
 from mmseg_pan.outputs import check_writable

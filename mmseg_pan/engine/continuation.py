@@ -62,7 +62,7 @@ class ContinuationHook(Hook):
                     f'{now[key]}; set it back, or start afresh from its weights with '
                     '"--cfg-options load_from=FILE" instead of --resume.'
                 )
-        _check_length(runner, checkpoint['meta'])
+        _check_reached(runner, checkpoint['meta'])
         if before and before['schedule'] != now['schedule']:
             _follow_schedule(runner, checkpoint)
 
@@ -113,7 +113,7 @@ def _check_weights(runner: Runner, found: dict) -> None:
         )
 
 
-def _check_length(runner: Runner, meta: dict) -> None:
+def _check_reached(runner: Runner, meta: dict) -> None:
     by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
     name, unit = ('max_epochs', 'epoch') if by_epoch else ('max_iters', 'iter')
     end = getattr(runner.train_loop, name)

@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.models.segmentors.base import BaseSegmentor
 
-from mmseg_pan.configs.reading import (
+from mmseg_pan.configs.contents import (
     for_inference,
     import_custom_modules,
     read_config,

@@ -9,7 +9,7 @@ import pytest
 from mmengine.config import Config
 from mmseg.registry import DATASETS
 
-from mmseg_pan.configs.reading import for_inference
+from mmseg_pan.configs.contents import for_inference
 from mmseg_pan.evaluation.confusion import confusion_matrix, iou_by_class, truths
 from mmseg_pan.experiments.results import read_results
 from mmseg_pan.inference import load_segmentor

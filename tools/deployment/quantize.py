@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from mmseg.registry import DATASETS
 
 from mmseg_pan import cli
-from mmseg_pan.configs.reading import find_test_pipeline
+from mmseg_pan.configs.contents import find_test_pipeline
 from mmseg_pan.export.quantize import FLOAT_LAYERS, quantize
 from mmseg_pan.weights.exported import open_exported
 from mmseg_pan.weights.fit import check_class_names
