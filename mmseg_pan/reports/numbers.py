@@ -154,7 +154,8 @@ def check_comparable(other: Numbers, dataset: BaseSegDataset, folder: Path) -> N
         if not np.array_equal(counts, other.confusions[index].sum(1)):
             raise UserError(
                 f'The report in {folder} was made with other labels of '
-                f'{image_name(img_path, root)} than the data set has now; test the other network again, or leave --compare out.'
+                f'{image_name(img_path, root)} than the data set has now; test the other network '
+                'again, or leave --compare out.'
             )
 
 
