@@ -47,7 +47,7 @@ def test_each_place_sets_it_for_all(place):
 
 @pytest.mark.parametrize('place', [place for place in PLACES if place != 'head'])
 def test_each_place_that_differs_is_named(place):
-    with pytest.raises(UserError, match='ignore_index=25[05], .* has ignore_index=') as error:
+    with pytest.raises(UserError, match=r'ignore_index=25[05], .* has ignore_index=') as error:
         read('head', **{f'{PLACES[place]}.ignore_index': 255})
     assert PLACES[place].split('.dataset')[0] in str(error.value)
     assert 'model.decode_head' in str(error.value)
@@ -64,7 +64,9 @@ def test_data_sets_inside_wrappers():
     cfg = Config.fromfile(TOY)
     leaf = cfg.train_dataloader.dataset
     cfg.train_dataloader.dataset = dict(
-        type='RepeatDataset', times=2, dataset=dict(type='ConcatDataset', datasets=[leaf, dict(leaf)])
+        type='RepeatDataset',
+        times=2,
+        dataset=dict(type='ConcatDataset', datasets=[leaf, dict(leaf)]),
     )
     cfg.model.decode_head.ignore_index = 250
     settle_ignore_index(cfg)
@@ -142,5 +144,5 @@ def test_what_the_loader_calls_255_must_be_ignored(small, more, monkeypatch):
     if 'metainfo' in more:
         more = dict(metainfo=dict(classes=DATASETS.get(kind).METAINFO['classes'][1:]))
     cli.check_data(small(kind, **more), 'test')
-    with pytest.raises(UserError, match='ignore_index=250 and .* loads as 255; set ignore_index='):
+    with pytest.raises(UserError, match=r'ignore_index=250 and .* loads as 255; set ignore_index='):
         cli.check_data(small(kind, ignore_index=250, **more), 'test')

@@ -56,7 +56,7 @@ def test_what_lies_beside_a_wrapped_network_is_not_its_own():
 
 def test_two_networks_in_one_file_are_refused():
     state = {f'{who}.{key}': v for who in ('student', 'teacher') for key, v in trained().items()}
-    with pytest.raises(UserError, match='8 keys missing .*student'):
+    with pytest.raises(UserError, match=r'8 keys missing .*student'):
         load_fitting(network(), state, 'x.pth')
 
 
@@ -84,7 +84,9 @@ def test_one_key_that_does_not_fit_is_named(change):
 
 def test_of_many_keys_the_first_are_named():
     state = {f'a_rather_long_name_of_a_layer.number_{i}.weight': torch.ones(1) for i in range(900)}
-    with pytest.raises(UserError, match=r'8 keys missing \(0\.weight.*900 keys unexpected') as error:
+    with pytest.raises(
+        UserError, match=r'8 keys missing \(0\.weight.*900 keys unexpected'
+    ) as error:
         load_fitting(network(), state, 'x.pth')
     assert len(str(error.value)) <= 300
 
@@ -118,13 +120,13 @@ def test_auxiliary_heads_do_not_matter(with_auxiliary_head, kept):
 def test_a_segmentor_for_inference_names_three_keys_at_most(toy_checkpoint, tmp_path):
     config = tmp_path / 'wide.py'
     config.write_text(f"_base_ = '{TOY}'\nmodel = dict(backbone=dict(depth=50))\n")
-    with pytest.raises(UserError, match='does not fit the config: .*give the config') as error:
+    with pytest.raises(UserError, match=r'does not fit the config: .*give the config') as error:
         load_segmentor(toy_checkpoint, config)
     assert len(str(error.value)) <= 300
 
 
 def test_normalisation_of_the_whole_config_reaches_predictions(toy_checkpoint, tmp_path):
-    """mmengine's Runner gives it to a model that has none; so the test uses it."""
+    """Mmengine's Runner gives it to a model that has none; so the test uses it."""
     cfg = Config.fromfile(TOY)
     cfg.data_preprocessor = cfg.model.pop('data_preprocessor')
     cfg.data_preprocessor.mean = [1.0, 2.0, 3.0]
