@@ -82,12 +82,14 @@ def _shape(value) -> list[int] | None:
 def _misfit(source: str, other_shape: list, missing: list, unexpected: list) -> str:
     """One sentence with as many of the first keys as it has room for, three at most."""
     kinds = {'of another shape': other_shape, 'missing': missing, 'unexpected': unexpected}
-    for most in (3, 2, 1):
+    kinds = {kind: keys for kind, keys in kinds.items() if keys}
+    # Fewer and fewer keys of each kind, and at last one of the first kind alone.
+    for numbers in ((3, 3, 3), (2, 2, 2), (1, 1, 1), (1, 0, 0)):
         parts = []
-        for kind, keys in kinds.items():
-            if keys:
-                more = ', ...' if len(keys) > most else ''
-                parts.append(f'{len(keys)} keys {kind} ({", ".join(keys[:most])}{more})')
+        for (kind, keys), most in zip(kinds.items(), numbers, strict=False):
+            more = ', ...' if len(keys) > most else ''
+            shown = f' ({", ".join(keys[:most])}{more})' if most else ''
+            parts.append(f'{len(keys)} keys {kind}{shown}')
         text = (
             f'The checkpoint {source} does not fit the config: {"; ".join(parts)}; give the config '
             'that it was trained with.'

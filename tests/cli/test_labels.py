@@ -66,14 +66,14 @@ def test_data_sets_inside_wrappers():
     cfg.train_dataloader.dataset = dict(
         type='RepeatDataset',
         times=2,
-        dataset=dict(type='ConcatDataset', datasets=[leaf, leaf.copy()]),
+        dataset=dict(type='ConcatDataset', datasets=[leaf, dict(leaf)]),
     )
     cfg.model.decode_head.ignore_index = 250
     settle_ignore_index(cfg)
     inner = cfg.train_dataloader.dataset.dataset.datasets
     assert [part.ignore_index for part in inner] == [250, 250]
     inner[1].ignore_index = 3
-    with pytest.raises(UserError, match=r'dataset\.dataset\.datasets\[1\] has ignore_index=3'):
+    with pytest.raises(UserError, match=r'dataset\.dataset\.datasets\[1\] has .*=3'):
         settle_ignore_index(cfg)
 
 

@@ -74,3 +74,53 @@ def test_metrics_are_those_of_mmseg_and_memory_holds_areas_only(options):
     assert fast == stock
     assert selected.pop('mIoU_selected') > 0
     assert selected == stock
+
+
+def metrics_of(predicted, true, classes, **options):
+    metric = FastIoUMetric(iou_metrics=['mIoU', 'mDice', 'mFscore'], **options)
+    metric.dataset_meta = dict(classes=[str(i) for i in range(classes)])
+    sample = dict(pred_sem_seg=dict(data=predicted[None]), gt_sem_seg=dict(data=true[None]))
+    metric.process({}, [sample])
+    areas = [sum(area) for area in zip(*metric.results, strict=True)]
+    by_class = metric.total_area_to_metrics(*areas, metrics=metric.metrics, beta=metric.beta)
+    return metric.evaluate(1), by_class
+
+
+def test_a_class_that_is_never_predicted_counts_as_zero():
+    """Class 1 is missed, 2 is in neither, and 3 is predicted though it is nowhere."""
+    true = torch.tensor([[0, 0, 1, 1]])
+    means, found = metrics_of(torch.tensor([[0, 0, 0, 3]]), true, 4)
+    nan = float('nan')
+    for name, expected in dict(
+        Precision=[2 / 3, 0, nan, 0],
+        Recall=[1, 0, nan, nan],
+        Fscore=[4 / 5, 0, nan, 0],
+        Dice=[4 / 5, 0, nan, 0],
+        IoU=[2 / 3, 0, nan, 0],
+    ).items():
+        assert found[name].tolist() == pytest.approx(expected, nan_ok=True), name
+        assert found[name].dtype == found['IoU'].dtype
+    assert means['mFscore'] == means['mDice'] == pytest.approx(26.67)
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**31), seen=st.integers(1, 6), there=st.integers(1, 6))
+def test_fscore_is_dice_whatever_was_predicted(seed, seen, there):
+    generator = torch.Generator().manual_seed(seed)
+    predicted = torch.randint(seen, (9, 11), generator=generator)
+    true = torch.randint(there, (9, 11), generator=generator)
+    means, found = metrics_of(predicted, true, 6)
+    assert found['Fscore'].tolist() == pytest.approx(found['Dice'].tolist(), nan_ok=True)
+    assert means['mFscore'] == pytest.approx(means['mDice'], abs=0.011)
+
+
+def test_nan_to_num_is_for_what_is_in_neither():
+    means, _ = metrics_of(torch.tensor([[0]]), torch.tensor([[0]]), 2, nan_to_num=1)
+    assert means['mFscore'] == means['mPrecision'] == means['mIoU'] == 100
+
+
+def test_other_weights_of_recall():
+    _, found = metrics_of(torch.tensor([[0, 0, 1]]), torch.tensor([[0, 1, 2]]), 4, beta=2)
+    # (1 + 4) TP / ((1 + 4) TP + 4 FN + FP)
+    expected = [5 / 6, 0, 0, float('nan')]
+    assert found['Fscore'].tolist() == pytest.approx(expected, nan_ok=True)

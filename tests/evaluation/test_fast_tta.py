@@ -2,15 +2,17 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import init_default_scope
-from mmseg.registry import DATASETS, MODELS
+from mmseg.registry import DATASETS, MODELS, TRANSFORMS
 
-from mmseg_pan import cli
+from mmseg_pan import UserError, cli
 from mmseg_pan.evaluation import FastTTAModel
+from mmseg_pan.evaluation.label_maps import postprocess_labels
 from tests.paths import ROOT
 
 TOY = ROOT / 'configs/pan/pan_r18-d16_toy.py'
@@ -150,3 +152,55 @@ def test_merging_is_not_for_this_model(toy):
     model, _ = toy(resize_steps('ratios'))
     with pytest.raises(NotImplementedError, match='sums probabilities in test_step'):
         model.merge_preds([])
+
+
+class Copy(torch.nn.Module):
+    """A network whose logits are the image."""
+
+    align_corners = False
+    out_channels = 3
+
+    def __init__(self):
+        super().__init__()
+        self.data_preprocessor = MODELS.build(dict(type='SegDataPreProcessor'))
+
+    def inference(self, inputs, metas):
+        return inputs
+
+    def test_step(self, data):
+        raise AssertionError
+
+
+def flipped(direction):
+    """Labels, and an image of them that RandomFlip has flipped."""
+    labels = torch.randint(3, (20, 30))
+    image = 255 * np.eye(3, dtype=np.uint8)[labels]
+    sample = TRANSFORMS.build(dict(type='RandomFlip', prob=1.0, direction=direction))(
+        dict(img=image, img_shape=(20, 30), ori_shape=(20, 30))
+    )
+    packed = TRANSFORMS.build(dict(type='PackSegInputs'))(sample)
+    return labels, packed
+
+
+@pytest.mark.parametrize('direction', ['horizontal', 'vertical', 'diagonal'])
+def test_every_direction_of_random_flip_is_undone(direction):
+    labels, packed = flipped(direction)
+    data = {key: [[value]] for key, value in packed.items()}
+    (sample,) = FastTTAModel(Copy()).test_step(data)
+    assert torch.equal(sample.pred_sem_seg.data[0], labels)
+    logits = packed['inputs'][None].float()
+    (sample,) = postprocess_labels(Copy(), logits, [packed['data_samples']])  # without --tta
+    assert torch.equal(sample.pred_sem_seg.data[0], labels)
+
+
+def test_a_direction_that_is_not_known_is_refused():
+    _, packed = flipped('diagonal')
+    packed['data_samples'].set_metainfo(dict(flip_direction='transposed'))
+    with pytest.raises(UserError, match="in the direction 'transposed', and only horizontal, "):
+        postprocess_labels(Copy(), packed['inputs'][None].float(), [packed['data_samples']])
+
+
+def test_a_network_without_parameters():
+    """As an exported one is."""
+    assert not list(Copy().parameters())
+    assert FastTTAModel(Copy()).batches_flips is False

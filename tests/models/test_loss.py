@@ -84,6 +84,8 @@ def test_any_other_loss_is_left_to_the_framework(options):
         # OpenMMLab's mmseg looks up the class weight of ignored pixels.
         sample.gt_sem_seg.data[sample.gt_sem_seg.data == 255] = 0
     (stock, stock_grad), (own, own_grad) = both(built, logits, data)
+    if built.out_channels == 1:  # MMSeg's is the share of background
+        assert stock.pop('acc_seg') != own.pop('acc_seg')
     assert {k: v.tolist() for k, v in stock.items()} == {k: v.tolist() for k, v in own.items()}
     assert torch.equal(stock_grad, own_grad)
 
@@ -123,3 +125,50 @@ def test_no_tensor_of_the_whole_batch_at_full_resolution():
 
     assert kept(BaseDecodeHead.loss_by_feat) >= 4 * 5 * 64 * 64
     assert kept(FPAHead.loss_by_feat) <= 5 * 64 * 64
+
+
+BINARY = dict(loss=dict(PLAIN, use_sigmoid=True), classes=2, out_channels=1)
+
+
+@settings(deadline=None)
+@given(seed=st.integers(0, 2**31), classes=st.integers(2, 80), values=st.integers(1, 4))
+def test_ties_are_counted_as_mmseg_counts_them(seed, classes, values):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randint(values, (2, classes, 9, 11), generator=generator).float()
+    labels = torch.randint(classes, (2, 1, 9, 11), generator=generator)
+    labels[torch.rand(labels.shape, generator=generator) < 0.2] = 255
+    data = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
+    (stock, _), (own, _) = both(head(classes=classes), logits, data)
+    assert own['acc_seg'].item() == pytest.approx(stock['acc_seg'].item(), abs=1e-3)
+
+
+def test_logits_are_left_alone():
+    logits = torch.zeros(1, 5, 16, 16)
+    head().loss_by_feat(logits, samples(16, 16, batch=1))
+    assert not logits.any()
+
+
+@pytest.mark.parametrize('threshold', [0.3, 0.5, 0.9])
+def test_accuracy_of_one_logit_is_that_of_its_label_map(threshold):
+    logits = 3 * torch.randn(2, 1, 8, 8)
+    labels = torch.randint(2, (2, 1, 16, 16))
+    labels[:, :, :3] = 255
+    data = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
+    full = torch.nn.functional.interpolate(logits, (16, 16), mode='bilinear')
+    counted = labels != 255
+    right = ((full.sigmoid() > threshold) == labels)[counted].float().mean()
+    found = head(**BINARY, threshold=threshold).loss_by_feat(logits, data)['acc_seg']
+    assert found.shape == (1,)
+    assert found.item() == pytest.approx(100 * right.item(), abs=1e-3)
+
+
+@pytest.mark.parametrize('more', [[], [dict(type='DiceLoss', loss_name='loss_dice')]])
+def test_one_logit_and_no_pixel_that_counts(more):
+    options = dict(BINARY, loss=[BINARY['loss'], *more]) if more else BINARY
+    logits = torch.randn(2, 1, 8, 8, requires_grad=True)
+    data = [SegDataSample(gt_sem_seg=PixelData(data=torch.full((1, 16, 16), 255)))] * 2
+    losses = head(**options).loss_by_feat(logits, data)
+    assert len(losses) == 2 + len(more)
+    total = sum(value for name, value in losses.items() if name.startswith('loss'))
+    total.backward()
+    assert total == 0 and not logits.grad.any()
