@@ -117,7 +117,8 @@ def check_writable(folder: str | Path, option: str = '--out') -> None:
         there = there.parent
     if not there.is_dir():
         raise UserError(
-            f'{option} {folder}: {there} is a file and not a folder; type another name.'
+            f'{option} {folder}: {there} is a file, and results need a folder of that name; type '
+            'another.'
         )
     with disk_errors_explained(there):
         TemporaryFile(dir=there).close()

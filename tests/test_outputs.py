@@ -86,7 +86,7 @@ def test_folder_of_the_data_set_is_refused(tmp_path):
 
 def test_folder_below_a_file_or_with_a_name_too_long(tmp_path):
     (tmp_path / 'file').touch()
-    with pytest.raises(UserError, match='is a file and not a folder'):
+    with pytest.raises(UserError, match='is a file, and results need a folder'):
         check_writable(tmp_path / 'file' / 'out')
     with pytest.raises(UserError, match='255 bytes'):
         check_writable(tmp_path / ('x' * 300) / 'out')

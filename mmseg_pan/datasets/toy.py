@@ -18,6 +18,7 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 from mmseg_pan.errors import UserError
+from mmseg_pan.outputs import check_writable
 
 from .checked import CheckedSegDataset, VOCAugDataset
 from .masks import encode_mask
@@ -133,6 +134,7 @@ def make_toy_shapes(
     recipe = dict(train=train, val=val, size=size, seed=seed)
     if root.exists():
         return _check_existing(root, recipe)
+    check_writable(root.parent, 'the folder')
     root.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(prefix=f'.{root.name}-', dir=root.parent))
     try:

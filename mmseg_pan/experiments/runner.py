@@ -18,6 +18,7 @@ from mmseg_pan.engine.resume import checkpoints
 from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation.confusion import confusions, iou_by_class, mean_iou, pixel_accuracy
 from mmseg_pan.files import BusyError, exclusive, write_whole
+from mmseg_pan.outputs import check_writable
 from mmseg_pan.processes import run_child
 from mmseg_pan.reports.training_logs import scalars
 
@@ -40,6 +41,8 @@ def run_all(spec: Spec, work_dir: Path) -> None:
     Raises:
         UserError: If a tool failed or was stopped.
     """
+    check_writable(work_dir, '--work-dir')
+    check_writable(spec.results.path.parent, '--results')
     count = len(spec.experiments)
     for number, experiment in enumerate(spec.experiments, 1):
         print(f'[{number}/{count}] {experiment.name}, seed {experiment.seed}: ', end='', flush=True)

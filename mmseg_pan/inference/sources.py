@@ -2,7 +2,7 @@
 
 import glob
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -87,7 +87,7 @@ def _expand(argument: str, out: Path) -> Iterator[Source]:
             )
         yield from sources
     elif os.path.lexists(path):
-        yield Source(path, Path(path.stem if _is_known(path.name) else path.name))
+        yield Source(path, Path(path.stem))
     elif glob.has_magic(argument):
         matches = list(_match(argument, out))
         if not matches:
@@ -162,13 +162,17 @@ def _identity(path: Path) -> tuple | str:
 
 
 def _told_apart(sources: list[Source], out: Path, kind: str) -> list[Source]:
-    counts = Counter(source.target(out, kind) for source in sources)
-    return [
-        replace(source, name=source.name.with_name(source.name.name + source.path.suffix))
-        if counts[source.target(out, kind)] > 1
-        else source
-        for source in sources
-    ]
+    """Keep the suffixes of inputs that differ in nothing else."""
+    groups = defaultdict(list)
+    for source in sources:
+        groups[source.target(out, kind)].append(source)
+    others = {}
+    for group in groups.values():
+        if len(group) == len({source.path.suffix for source in group}) > 1:
+            for source in group:
+                name = source.name.with_name(source.name.name + source.path.suffix)
+                others[source] = replace(source, name=name)
+    return [others.get(source, source) for source in sources]
 
 
 def _same_name(first: Source, second: Source, target: Path) -> UserError:

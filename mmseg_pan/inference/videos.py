@@ -159,7 +159,7 @@ def writable_rate(rate: float) -> float:
     if not (math.isfinite(rate) and rate > 0):
         return 25.0
     for digits in (3, 2, 1, 0):
-        rounded = max(round(rate, digits), 0.001)
+        rounded = max(round(rate, digits), 0.01)  # OpenCV takes smaller ones for 0
         if round(rounded * 10**digits) < 1 << 16:
             return rounded
     return 65535.0

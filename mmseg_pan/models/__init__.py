@@ -3,4 +3,5 @@
 from .fpa import FeaturePyramidAttention
 from .gau import GlobalAttentionUpsample
 from .heads import FPAHead, PANHead
+from .mobilenet_v2 import DilatedMobileNetV2
 from .necks import FPANeck, GAUNeck

@@ -18,6 +18,7 @@ from mmseg_pan.files import (
     remove_leftovers,
     write_whole,
 )
+from mmseg_pan.outputs import check_folder
 from mmseg_pan.parallel import available_cores, map_files
 
 from .inputs import Plan, find_masks, find_voc, make_plan, stems
@@ -74,6 +75,8 @@ def prepare_voc_aug(
             )
             return
         plan = make_plan(root, Path(out) if out else None, source, manifest)
+        own = ('JPEGImages', 'SegmentationClass', 'SegmentationObject', 'Annotations')
+        check_folder(plan.out, [root / name for name in own], '--out-dir')
         _check_room(plan, dry_run, say)
         if not dry_run:
             _execute(plan, processes or available_cores(), manifest, say)

@@ -268,3 +268,89 @@ def test_output_that_cannot_be_written(predict, folder, tmp_path):
 
 def test_config_of_ones_own(predict, folder):
     assert predict(folder, '--out', 'out', '--config', TOY).stdout == '3 written to out\n'
+
+
+def test_names_that_fill_the_disk(predict, tmp_path):
+    """255 bytes with the suffix: temporary and final names have to fit, too."""
+    names = ['図' * 82 + '.jpg', 'x' * 251 + '.jpg', 'y' * 255, 'z.jpg']
+    (tmp_path / 'in').mkdir()
+    for name in names:
+        photograph().save(tmp_path / 'in' / name, 'JPEG')
+    files = [Path('in', name) for name in names]
+    assert predict(*files, '--out', 'out').stdout == '4 written to out\n'
+    found = set(listed(tmp_path / 'out'))
+    assert {'図' * 82 + '.png', 'x' * 251 + '.png', 'z.png'} < found
+    (shortened,) = (name for name in found if name.startswith('y'))
+    assert len(shortened) == 255
+
+
+def test_name_that_the_disk_refuses_is_skipped_by_name(predict, folder, tmp_path, monkeypatch):
+    write = prediction.write_whole
+
+    def refuse(path, *args, **kwargs):
+        if path.name == 'b.png':
+            raise OSError(36, 'File name too long')
+        write(path, *args, **kwargs)
+
+    monkeypatch.setattr(prediction, 'write_whole', refuse)
+    done = predict(folder, '--out', 'out', code=1)
+    assert f'skipped: {folder}/b.png' in done.stderr
+    assert listed(tmp_path / 'out') == ['a.png', 'deep/a.png']
+
+
+def test_equal_stems_do_not_collide(predict, folder, tmp_path):
+    photograph(30, 20).save(folder / 'a.png')
+    photograph(20, 30).save(folder / 'b.bmp')
+    predict(folder, '--out', 'out', '--format', 'classes')
+    sizes = {name: Image.open(tmp_path / 'out' / name).size for name in listed(tmp_path / 'out')}
+    assert sizes == {
+        'a.jpg.png': (60, 44), 'a.png.png': (30, 20), 'b.png.png': (61, 44),
+        'b.bmp.png': (20, 30), 'deep/a.png': (62, 44),
+    }  # fmt: skip
+
+
+def test_file_of_the_user_is_refused_by_name_and_results_are_not(predict, folder, tmp_path):
+    predict(folder, '--out', 'out')
+    predict(folder, '--out', 'out')
+    photograph().save(tmp_path / 'out/b.png')
+    before = (tmp_path / 'out/b.png').read_bytes()
+    done = predict(folder, '--out', 'out', code=2)
+    assert 'error: out/b.png is not a result of this tool' in done.stderr
+    assert (tmp_path / 'out/b.png').read_bytes() == before
+
+
+def test_video_of_the_user_is_refused(predict, tmp_path):
+    make_video(tmp_path / 'clip.avi', codec='MJPG')
+    (tmp_path / 'out').mkdir()
+    make_video(tmp_path / 'out/clip.mp4')
+    done = predict('clip.avi', '--out', 'out', code=2)
+    assert 'out/clip.mp4 is not a result of this tool' in done.stderr
+
+
+@pytest.mark.parametrize('link', [os.symlink, os.link])
+def test_input_behind_a_link_is_not_written_to(predict, tmp_path, link):
+    photograph().save(tmp_path / 'a.png')
+    (tmp_path / 'out').mkdir()
+    link(tmp_path / 'a.png', tmp_path / 'out/a.png')
+    before = (tmp_path / 'a.png').read_bytes()
+    done = predict('a.png', '--out', 'out', code=2)
+    assert 'out/a.png would overwrite the input a.png' in done.stderr
+    assert (tmp_path / 'a.png').read_bytes() == before
+
+
+@pytest.mark.parametrize('kind', ['classes', 'palette'])
+def test_shorter_video_of_the_same_name(predict, tmp_path, kind):
+    make_video(tmp_path / 'clip.mp4', frames=9)
+    predict('clip.mp4', '--out', 'out', '--format', kind)
+    make_video(tmp_path / 'clip.mp4', frames=4)
+    predict('clip.mp4', '--out', 'out', '--format', kind)
+    assert listed(tmp_path / 'out') == [f'clip/{index:06d}.png' for index in range(4)]
+
+
+def test_killed_run_leaves_nothing_after_the_next(predict, tmp_path):
+    make_video(tmp_path / 'clip.mp4')
+    left = tmp_path / 'out' / '.clip.mp4.123.part'
+    left.mkdir(parents=True)
+    (left / 'video.mp4').write_bytes(b'half')
+    predict('clip.mp4', '--out', 'out')
+    assert [path.name for path in (tmp_path / 'out').iterdir()] == ['clip.mp4']

@@ -129,7 +129,7 @@ def test_mistakes(arguments, kind, message):
 
 def test_results_never_take_an_inputs_place():
     Path('p.png').touch()
-    with pytest.raises(UserError, match=r'p\.png would take the place of an input'):
+    with pytest.raises(UserError, match=r'p\.png would overwrite the input p'):
         find_sources(['p.png'], Path('.'), 'overlay')
     with pytest.raises(UserError, match=r'\.\. is the folder that the images lie in'):
         find_sources(['photos'], Path('photos/deep/..'), 'overlay')
