@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from mmseg_pan.engine import StopSignalHook, stop_signal
 from tests.engine.runs import differences, in_a_fork, small_cfg, train, trained_state
 
-RUNNER = SimpleNamespace(train_dataloader=SimpleNamespace(worker_init_fn=None))
+RUNNER = SimpleNamespace(train_loop=None, train_dataloader=SimpleNamespace(worker_init_fn=None))
 OPTIONS = dict(ema=True, val_interval=3)
 
 

@@ -109,7 +109,9 @@ def test_outlines_and_letters_grow_with_the_image():
 def test_palette_is_that_of_voc_masks():
     labels = labels_with(*range(21), shape=(10, 42))
     data = Painter(VOC, 'palette').encode(GREY, labels)
-    assert data == encode_mask(labels)
+    mask, expected = (Image.open(io.BytesIO(d)) for d in (data, encode_mask(labels)))
+    assert mask.mode == 'P' and mask.palette.getdata() == expected.palette.getdata()
+    assert np.array_equal(mask, expected) and np.array_equal(mask, labels)
 
 
 def test_palette_of_other_classes():

@@ -333,9 +333,9 @@ def test_mistakes_are_told_before_the_test(root, tmp_path, pages):
         return Report(data, folder, 'x', None, compared)
 
     (tmp_path / 'file').write_text('')
-    with pytest.raises(UserError, match=r'file cannot be made: a file is in the way; name another'):
+    with pytest.raises(UserError, match='file is a file, and results need a folder'):
         plan(None, tmp_path / 'file')
-    with pytest.raises(UserError, match='cannot be made: a file is in the way'):
+    with pytest.raises(UserError, match='file is a file, and results need a folder'):
         plan(None, tmp_path / 'file' / 'below')
     with pytest.raises(UserError, match=r'is no report: there is no report.npz .*--report DIR'):
         plan(tmp_path)
@@ -375,7 +375,7 @@ def test_folder_that_cannot_be_written_is_told_before_the_test(root, tmp_path, m
     def refuse(dir):
         raise PermissionError(13, 'Permission denied', str(dir))
 
-    monkeypatch.setattr(report_module, 'TemporaryFile', refuse)
+    monkeypatch.setattr('mmseg_pan.outputs.TemporaryFile', refuse)
     with pytest.raises(UserError, match=r'r cannot be written .*use another folder'):
         Report(make_dataset(root), tmp_path / 'r', 'x')
 

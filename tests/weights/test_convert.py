@@ -163,12 +163,13 @@ def test_no_code_runs_from_a_file(tmp_path):
 
 def test_nothing_half_written(state, tmp_path, monkeypatch):
     torch.save(state, tmp_path / 'a.pth')
-    (tmp_path / 'b.pth').write_bytes(b'old')
+    convert_file(tmp_path / 'a.pth', tmp_path / 'b.pth')
+    old = (tmp_path / 'b.pth').read_bytes()
     monkeypatch.setattr(torch, 'save', lambda *_: (_ for _ in ()).throw(OSError('disk full')))
     with pytest.raises(OSError, match='disk full'):
         convert_file(tmp_path / 'a.pth', tmp_path / 'b.pth')
     assert sorted(p.name for p in tmp_path.iterdir()) == ['a.pth', 'b.pth']
-    assert (tmp_path / 'b.pth').read_bytes() == b'old'
+    assert (tmp_path / 'b.pth').read_bytes() == old
 
 
 def test_output_names_that_cannot_be_meant(state, tmp_path):

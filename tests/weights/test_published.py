@@ -133,7 +133,7 @@ def test_weights_without_a_config(checkpoint, tmp_path):
     with pytest.raises(UserError, match=r'bare\.pth holds no config; name the one'):
         load_segmentor(bare)
     assert load_segmentor(bare, TOY).dataset_meta['classes'][1] == 'disk'
-    with pytest.raises(UserError, match='do not fit the config'):
+    with pytest.raises(UserError, match='does not fit the config'):
         load_segmentor(bare, ROOT / 'configs/pan/fcn_r18-d16_toy.py')
     with pytest.raises(UserError, match=r'none\.py is not there'):
         load_segmentor(bare, tmp_path / 'none.py')
