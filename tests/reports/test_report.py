@@ -376,7 +376,7 @@ def test_folder_that_cannot_be_written_is_told_before_the_test(root, tmp_path, m
         raise PermissionError(13, 'Permission denied', str(dir))
 
     monkeypatch.setattr('mmseg_pan.outputs.TemporaryFile', refuse)
-    with pytest.raises(UserError, match=r'r cannot be written .*use another folder'):
+    with pytest.raises(UserError, match=r'cannot be written .*use another folder'):
         Report(make_dataset(root), tmp_path / 'r', 'x')
 
 
