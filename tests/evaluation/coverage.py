@@ -1,6 +1,6 @@
 """How often does a 95 % interval hold the true difference?
 
-python -m tests.evaluation.coverage      the table of docs/statistics.md, about 5 minutes
+python -m tests.evaluation.coverage      the table of docs/statistics.md, about 15 minutes
 
 A simulated run takes the matrices of one of the three recorded seeds of its recipe on images that
 are drawn with replacement, the same for both recipes, and a seed effect from a normal distribution
