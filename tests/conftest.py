@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 
 import mmseg_pan  # noqa: F401  registers everything
 from mmseg_pan.datasets.toy import make_toy_shapes
-from tests.fixtures import exported, mini, original_mini, toy_checkpoint  # noqa: F401
+from tests.fixtures import exported, mini, original_mini, texts, toy_checkpoint  # noqa: F401
 from tests.paths import ROOT
 
 

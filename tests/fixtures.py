@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
+from PIL import ImageDraw
 
 from mmseg_pan.datasets.toy import ToyShapesDataset
 from mmseg_pan.export.writing import export
@@ -65,3 +66,16 @@ def exported(tmp_path_factory, toy_checkpoint):
         return files[key]
 
     return get
+
+
+@pytest.fixture
+def texts(monkeypatch):
+    """What is written in pictures."""
+    written, draw = [], ImageDraw.ImageDraw.text
+
+    def text(self, xy, text, *args, **kwargs):
+        written.append(text)
+        return draw(self, xy, text, *args, **kwargs)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, 'text', text)
+    return written

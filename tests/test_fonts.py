@@ -8,7 +8,6 @@ import pytest
 from fontTools.fontBuilder import FontBuilder
 from fontTools.pens.ttGlyphPen import TTGlyphPen
 from matplotlib.figure import Figure
-from PIL import ImageDraw
 
 from mmseg_pan import fonts
 from mmseg_pan.figures import encode
@@ -63,19 +62,6 @@ def make_font(file: Path, letters: str) -> Path:
 @pytest.fixture
 def bars(tmp_path):
     return make_font(tmp_path / 'bars.ttf', ''.join(CHINESE) + ' 0123456789.,%<()')
-
-
-@pytest.fixture
-def texts(monkeypatch):
-    """What is written in pictures."""
-    written, draw = [], ImageDraw.ImageDraw.text
-
-    def text(self, xy, text, *args, **kwargs):
-        written.append(text)
-        return draw(self, xy, text, *args, **kwargs)
-
-    monkeypatch.setattr(ImageDraw.ImageDraw, 'text', text)
-    return written
 
 
 def overlay(classes) -> bytes:

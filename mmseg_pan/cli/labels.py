@@ -7,6 +7,7 @@ from mmengine.config import Config
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS, TRANSFORMS
 
+from mmseg_pan.configs.contents import single_entries
 from mmseg_pan.errors import UserError
 
 #: MMSegmentation's value where a config sets none. Its loader, too, gives this id to what
@@ -105,17 +106,6 @@ def _datasets(cfg: Config) -> Iterator[tuple[str, dict]]:
     for split in ('train', 'val', 'test'):
         for loader in entries(cfg.get(f'{split}_dataloader')):
             yield from single_entries(f'{split}_dataloader.dataset', loader.get('dataset') or {})
-
-
-def single_entries(name: str, dataset: dict) -> Iterator[tuple[str, dict]]:
-    """The entries of the data sets inside a wrapper's, with their places in the config."""
-    if 'datasets' in dataset:
-        for index, part in enumerate(dataset['datasets']):
-            yield from single_entries(f'{name}.datasets[{index}]', part)
-    elif 'dataset' in dataset:
-        yield from single_entries(f'{name}.dataset', dataset['dataset'])
-    elif dataset:
-        yield name, dataset
 
 
 def _heads(cfg: Config) -> Iterator[tuple[str, dict]]:

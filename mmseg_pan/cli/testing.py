@@ -11,13 +11,14 @@ from mmseg.evaluation import IoUMetric
 from mmseg.models.segmentors import SegTTAModel
 from mmseg.registry import METRICS, MODELS
 
+from mmseg_pan.configs.contents import single_entries
 from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation import FastIoUMetric, SelectedIoUMetric
 from mmseg_pan.evaluation.label_maps import FLIPPED_DIMS
 from mmseg_pan.weights.fit import check_class_names, load_fitting
 from mmseg_pan.weights.tensors import named_tensors
 
-from .labels import entries, registered, single_entries
+from .labels import entries, registered
 
 #: Metrics that read label maps and nothing else of the predictions.
 LABEL_METRICS = (IoUMetric, FastIoUMetric, SelectedIoUMetric)

@@ -1,5 +1,6 @@
 """What a config says about inference: test pipeline, class names and palette."""
 
+from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -67,6 +68,17 @@ def import_custom_modules(cfg: Config, path: str | Path) -> None:
         import_modules_from_strings(**(cfg.get('custom_imports') or dict(imports=[])))
     except ImportError as error:
         raise UserError(_import_failed(path, error)) from None
+
+
+def single_entries(name: str, dataset: dict) -> Iterator[tuple[str, dict]]:
+    """The entries of the data sets inside a wrapper's, with their places in the config."""
+    if 'datasets' in dataset:
+        for index, part in enumerate(dataset['datasets']):
+            yield from single_entries(f'{name}.datasets[{index}]', part)
+    elif 'dataset' in dataset:
+        yield from single_entries(f'{name}.dataset', dataset['dataset'])
+    elif dataset:
+        yield name, dataset
 
 
 def inner_dataset(dataset) -> dict:

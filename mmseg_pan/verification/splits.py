@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from mmseg_pan.configs.contents import single_entries
 from mmseg_pan.datasets import CheckedSegDataset
 from mmseg_pan.datasets.inspection import (
     Fault,
@@ -131,24 +132,11 @@ def _of_config(config: Config, path: Path) -> Iterator[tuple[str, dict]]:
     found = False
     for role in ('train', 'val', 'test'):
         loader = config.get(f'{role}_dataloader')
-        for dataset in _leaves(loader.dataset if loader else None):
+        for _, dataset in single_entries('', (loader or {}).get('dataset') or {}):
             found = True
             yield 'train' if role == 'train' else 'val', dataset
     if not found:
         raise UserError(f'{path} names no data set: it has no train_dataloader.')
-
-
-def _leaves(dataset: dict | None) -> Iterator[dict]:
-    """The data sets inside ``ConcatDataset``, ``RepeatDataset`` and the like."""
-    if not dataset:
-        return
-    if 'dataset' in dataset:
-        yield from _leaves(dataset['dataset'])
-    elif 'datasets' in dataset:
-        for item in dataset['datasets']:
-            yield from _leaves(item)
-    else:
-        yield dataset
 
 
 def _read_split(role: str, config: dict) -> Split:

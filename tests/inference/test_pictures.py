@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from mmseg_pan.datasets import VOCAugDataset
 from mmseg_pan.datasets.masks import encode_mask
@@ -28,19 +28,6 @@ def labels_with(*ids: int, shape=(60, 80)) -> np.ndarray:
 
 def decode(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data))
-
-
-@pytest.fixture
-def texts(monkeypatch):
-    """What is written in pictures."""
-    written, draw = [], ImageDraw.ImageDraw.text
-
-    def text(self, xy, text, *args, **kwargs):
-        written.append(text)
-        return draw(self, xy, text, *args, **kwargs)
-
-    monkeypatch.setattr(ImageDraw.ImageDraw, 'text', text)
-    return written
 
 
 def test_overlay_blends_classes_and_leaves_the_background():
