@@ -13,6 +13,7 @@ import mmseg_pan  # noqa: F401  registers everything
 from mmseg_pan.datasets.toy import make_toy_shapes
 from tests.fixtures import exported, mini, original_mini, texts, toy_checkpoint  # noqa: F401
 from tests.paths import ROOT
+from tests.processes import run_command
 
 
 @pytest.fixture(autouse=True)
@@ -51,9 +52,7 @@ def run_tool(toy_root, tmp_path):
             'PYTHONPATH': '',  # not installed: the tool must find its package itself
             **env,
         }
-        done = subprocess.run(
-            command, capture_output=True, text=True, cwd=tmp_path, env=environment
-        )
+        done = run_command(command, cwd=tmp_path, env=environment)
         if check:
             assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done

@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import socket
-import subprocess
 import sys
 
 import pytest
@@ -12,6 +11,7 @@ import torch
 
 from tests.engine.runs import differences, small_cfg, trained_state
 from tests.paths import ROOT
+from tests.processes import run_command
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason='two gloo processes on CPUs')
 LIMIT_S = 60  # a lost process must be noticed within a minute
@@ -43,12 +43,10 @@ def train_on_two(work_dir, toy_root, *args, fault=None, restarts=0):
         cfg.custom_hooks.append(dict(type='SignalOneProcess', **fault))
     work_dir.mkdir(exist_ok=True)
     cfg.dump(work_dir / 'config.py')
-    return subprocess.run(
+    return run_command(
         ['bash', ROOT / 'tools/dist_train.sh', work_dir / 'config.py', '2', *args],
+        seconds=LIMIT_S + 60,
         env=environment(MAX_RESTARTS=str(restarts)),
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S + 60,
     )
 
 
@@ -62,11 +60,10 @@ def straight(tmp_path_factory, toy_root):
 
 def test_gradient_equals_that_of_one_process_with_both_batches():
     launch = [sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2']
-    done = subprocess.run(
+    done = run_command(
         [*launch, f'--master_port={free_port()}', ROOT / 'tests/engine/gradients.py'],
+        seconds=LIMIT_S,
         env=environment(),
-        capture_output=True,
-        text=True,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert float(re.search(r'difference (\S+)', done.stdout)[1]) < 1e-9

@@ -1,25 +1,23 @@
 """The README's first command, cut down to a few iterations."""
 
 import os
-import subprocess
 import sys
 
 import numpy as np
 from PIL import Image
 
 from tests.paths import ROOT
+from tests.processes import run_command
 
 
 def run_demo(toy_root, folder):
-    return subprocess.run(
+    return run_command(
         [
             *(sys.executable, '-W', 'ignore', 'tools/demo.py'),
             *('--data', str(toy_root), '--out', str(folder), '--cfg-options'),
             *('train_cfg.max_iters=4', 'default_hooks.logger.interval=1'),
             *('train_dataloader.batch_size=2', 'model.data_preprocessor.size=[64,64]'),
         ],
-        capture_output=True,
-        text=True,
         cwd=ROOT,
         env={**os.environ, 'OMP_NUM_THREADS': '1', 'COLUMNS': '80'},
     )

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import socket
-import subprocess
 import sys
 
 import numpy as np
@@ -14,6 +13,7 @@ import torch
 from PIL import Image
 
 from tests.paths import ROOT
+from tests.processes import run_command
 
 TOY = ROOT / 'configs/pan/pan_r18-d16_toy.py'
 SMALL = [
@@ -43,9 +43,7 @@ def trained(tmp_path_factory, toy_root):
     folder = tmp_path_factory.mktemp('trained') / 'run'
     env = {**os.environ, 'TOY_ROOT': str(toy_root), 'OMP_NUM_THREADS': '1', 'PYTHONPATH': ''}
     command = [sys.executable, '-W', 'ignore', ROOT / 'tools/train.py', TOY, '--work-dir', folder]
-    done = subprocess.run(
-        [*map(str, command), *small()], capture_output=True, text=True, env=env, cwd=folder.parent
-    )
+    done = run_command([*command, *small()], env=env, cwd=folder.parent)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
@@ -79,11 +77,7 @@ def test_training_leaves_checkpoints_and_metrics(trained):
 def test_checkpoints_load_without_running_code(trained):
     """In a process that knows neither mmengine nor this package."""
     code = 'import sys, torch; c = torch.load(sys.argv[1], weights_only=True); print(*c)'
-    done = subprocess.run(
-        [sys.executable, '-c', code, str(trained[0] / 'iter_6.pth')],
-        capture_output=True,
-        text=True,
-    )
+    done = run_command([sys.executable, '-c', code, trained[0] / 'iter_6.pth'])
     assert done.returncode == 0, done.stderr
     assert {'state_dict', 'optimizer', 'message_hub'} <= set(done.stdout.split())
 
@@ -165,10 +159,8 @@ def free_port():
 
 
 def launch_script(name, *args, cwd, toy_root):
-    return subprocess.run(
-        ['bash', str(ROOT / 'tools' / name), *map(str, args)],
-        capture_output=True,
-        text=True,
+    return run_command(
+        ['bash', ROOT / 'tools' / name, *args],
         cwd=cwd,
         env={
             **os.environ,
