@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from mmengine.registry import init_default_scope
 
 from mmseg_pan import cli
-from mmseg_pan.weights import convert_deeplab_file
+from mmseg_pan.conversion import convert_deeplab_file
 
 
 def main() -> None:

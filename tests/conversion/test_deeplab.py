@@ -13,8 +13,8 @@ from mmengine.runner import load_checkpoint
 from mmseg.registry import MODELS
 
 from mmseg_pan import UserError
-from mmseg_pan.weights import convert_deeplab, convert_deeplab_file
-from tests.weights.tflite_file import deeplab, maps, write
+from mmseg_pan.conversion import convert_deeplab, convert_deeplab_file
+from tests.conversion.tflite_file import deeplab, maps, write
 
 MEAN = torch.tensor([123.675, 116.28, 103.53]).view(1, 3, 1, 1)
 STD = torch.tensor([58.395, 57.12, 57.375]).view(1, 3, 1, 1)

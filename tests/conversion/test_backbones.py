@@ -6,8 +6,9 @@ from mmengine.runner import load_checkpoint
 from mmseg.registry import MODELS
 
 from mmseg_pan import UserError
-from mmseg_pan.weights import convert_file, convert_state, read_weights
-from tests.weights.reference import MobileNetV2, ResNet, image, randomize_norms
+from mmseg_pan.conversion import convert_file, convert_state
+from mmseg_pan.weights import read_weights
+from tests.conversion.reference import MobileNetV2, ResNet, image, randomize_norms
 
 REFERENCES = {
     'ResNet 18': lambda: ResNet((2, 2, 2, 2), False),

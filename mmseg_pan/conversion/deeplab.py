@@ -17,9 +17,9 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_pan.errors import UserError
+from mmseg_pan.weights.tensors import write_weights
 
 from .names import MOBILENET_BLOCKS
-from .tensors import write_weights
 
 PUBLIC_SHA256 = '350af47fd346ea6d74b58833a351f583ba860e9806ec5bd292ff8d8f1f249398'
 #: At output stride 16. The rate holds for every block of a stage but the first, which keeps the

@@ -7,9 +7,9 @@ from torch import Tensor
 
 from mmseg_pan.errors import UserError
 from mmseg_pan.outputs import MARK, name_output
+from mmseg_pan.weights.tensors import read_weights, write_weights
 
 from .names import recognize
-from .tensors import read_weights, write_weights
 
 KNOWN = (
     'torchvision\'s and timm\'s ResNet-18, -34, -50, -101, -152, timm\'s "c" and "d" variants '

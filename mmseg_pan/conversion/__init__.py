@@ -1,0 +1,4 @@
+"""Weights of other libraries under MMSegmentation's names."""
+
+from .backbones import convert_file, convert_state
+from .deeplab import convert_deeplab, convert_deeplab_file
