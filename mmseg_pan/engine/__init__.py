@@ -2,6 +2,7 @@
 
 from .acceleration import BFloat16OptimWrapper, ChannelsLastHook
 from .continuation import ContinuationHook
+from .frozen_norm import FrozenNormHook
 from .loop import ResumableTrainLoop
 from .safe_checkpoint import SafeCheckpointHook
 from .stop_signal import StopSignalHook

@@ -3,5 +3,6 @@
 from .fpa import FeaturePyramidAttention
 from .gau import GlobalAttentionUpsample
 from .heads import FPAHead, PANHead
+from .image_pooling import ImagePoolingNeck
 from .mobilenet_v2 import DilatedMobileNetV2
 from .necks import FPANeck, GAUNeck

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from mmseg.registry import MODELS
 
 from mmseg_pan import UserError
-from mmseg_pan.models import FPANeck, GAUNeck
+from mmseg_pan.models import FPANeck, GAUNeck, ImagePoolingNeck
 from tests.models.reference import Reference, randomize
 from tests.models.test_heads import PAN
 from tests.models.tester import CHANNELS, feature_maps
@@ -26,6 +26,24 @@ def test_fpa_neck_changes_the_deepest_level_alone():
     assert all(a is b for a, b in zip(outputs[:-1], maps[:-1], strict=True))
     expected = Reference(neck.state_dict()).fpa('fpa.', maps[-1])
     torch.testing.assert_close(outputs[-1], expected, rtol=1e-5, atol=1e-5)
+
+
+def test_image_pooling_neck_joins_the_deepest_level_with_its_average():
+    neck = build(dict(type='ImagePoolingNeck', in_channels=CHANNELS, channels=6))
+    maps = feature_maps(40, 50)
+    outputs = neck(maps)
+    assert all(a is b for a, b in zip(outputs[:-1], maps[:-1], strict=True))
+    # Cell by cell with matrices: what is pooled is the same for all cells of an image.
+    cells = maps[-1].flatten(2).transpose(1, 2)  # (N, HW, C)
+    pooled = linear(neck.image_pooling, cells.mean(1, keepdim=True)).relu()
+    both = torch.cat([pooled.expand(-1, cells.shape[1], -1), linear(neck.aspp0, cells).relu()], 2)
+    expected = linear(neck.concat_projection, both).relu().transpose(1, 2)
+    torch.testing.assert_close(outputs[-1].flatten(2), expected, rtol=1e-5, atol=1e-5)
+    assert expected.std() > 0
+
+
+def linear(conv, cells):
+    return cells @ conv.weight[:, :, 0, 0].T + conv.bias
 
 
 def test_gau_neck_equals_the_equations():
@@ -100,7 +118,7 @@ def test_align_corners_reaches_both_blocks(align_corners):
     torch.testing.assert_close(neck(maps)[0], y, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize('neck', [FPANeck, GAUNeck])
+@pytest.mark.parametrize('neck', [FPANeck, GAUNeck, ImagePoolingNeck])
 def test_wrong_in_channels(neck):
     with pytest.raises(
         UserError, match=rf'{neck.__name__} expects in_channels=\[8, 9\], but .* gives \[8, 10\]'

@@ -1,0 +1,120 @@
+"""A PAN that begins as DeepLabV3: the same logits before the first step of training."""
+
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import set_random_seed
+from mmseg.models import EncoderDecoder
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmseg_pan.errors import UserError
+from mmseg_pan.models import ImagePoolingNeck, PANHead
+from mmseg_pan.models.fpa import FeaturePyramidAttention
+from mmseg_pan.weights.tensors import read_weights, write_weights
+
+#: Weight of the norm layers whose branches DeepLabV3 has not. At 0 their convs would get no
+#: gradient.
+FAINT = 1e-3
+
+
+def start_as_deeplab(
+    model: EncoderDecoder, backbone: dict[str, Tensor], head: dict[str, Tensor]
+) -> None:
+    """Give a PAN the weights of a DeepLabV3, so that it computes the same logits.
+
+    A logit is carried through PAN's ReLUs as two channels, its positive and its negative part,
+    and the classifier takes their difference. The attention starts at 1, and what GAU and
+    the global branch add at almost 0. The norm layer of ``fpa.main`` is the identity in
+    evaluation mode: keep it there while training (``FrozenNormHook``).
+
+    Args:
+        model: With an ``ImagePoolingNeck`` and a ``PANHead`` of at least two channels a class;
+            its other weights stay as they are.
+        backbone: State dict of the backbone, from ``tflite2mmseg.py``.
+        head: State dict of DeepLabV3's head, from the same.
+
+    Raises:
+        UserError: If the model has not these parts.
+    """
+    decoder = model.decode_head
+    classes = head['logits.weight'].shape[0]
+    if not isinstance(decoder, PANHead) or not isinstance(
+        getattr(model, 'neck', None), ImagePoolingNeck
+    ):
+        raise UserError('The config must have an ImagePoolingNeck and a PANHead.')
+    if decoder.num_classes != classes or decoder.channels < 2 * classes:
+        raise UserError(
+            f'The PANHead must have num_classes={classes} and channels={2 * classes} or more, '
+            f'not {decoder.num_classes} and {decoder.channels}.'
+        )
+    model.backbone.load_state_dict(backbone)
+    model.neck.load_state_dict(
+        {key: value for key, value in head.items() if not key.startswith('logits')}
+    )
+    with torch.no_grad():
+        _carry_logits(decoder, head['logits.weight'][:, :, 0, 0], head['logits.bias'])
+        _set_attention_to_one(decoder.fpa)
+        if decoder.fpa.global_branch is not None:
+            decoder.fpa.global_branch.norm.weight.fill_(FAINT)
+        for gau in decoder.gau:
+            _norm_of(gau.low).weight.fill_(FAINT)
+
+
+def _carry_logits(decoder: PANHead, weight: Tensor, bias: Tensor) -> None:
+    classes = len(weight)
+    main, norm = decoder.fpa.main.conv.weight[:, :, 0, 0], decoder.fpa.main.norm
+    norm.running_mean.zero_()
+    norm.running_var.fill_(1)
+    norm.weight.fill_((1 + norm.eps) ** 0.5)
+    norm.bias.zero_()
+    norm.weight[2 * classes :] = FAINT
+    decoder.conv_seg.weight.normal_(0, 0.1)
+    decoder.conv_seg.weight[:, : 2 * classes] = 0
+    decoder.conv_seg.bias.zero_()
+    for sign, first in ((1, 0), (-1, classes)):
+        rows = slice(first, first + classes)
+        main[rows] = sign * weight
+        norm.bias[rows] = sign * bias
+        decoder.conv_seg.weight[:, rows, 0, 0] = sign * torch.eye(classes)
+
+
+def _set_attention_to_one(fpa: FeaturePyramidAttention) -> None:
+    if not fpa.down:
+        return
+    if isinstance(fpa.project, nn.Identity):
+        raise UserError('The PANHead must have pyramid_channels other than channels.')
+    fpa.project.norm.weight.fill_(0)
+    fpa.project.norm.bias.fill_(1)
+
+
+def _norm_of(conv: nn.Module) -> nn.Module:
+    """The norm layer of a conv, or of the pointwise half of a separable one."""
+    return (conv[-1] if isinstance(conv, nn.Sequential) else conv).norm
+
+
+def write_start(
+    config: str | Path, backbone: str | Path, head: str | Path, out: str | Path, seed: int = 0
+) -> None:
+    """Write the checkpoint that a config's training starts from.
+
+    Args:
+        config: Of the PAN.
+        backbone: As ``tflite2mmseg.py`` wrote it.
+        head: As ``tflite2mmseg.py`` wrote it.
+        out: The .pth file to write.
+        seed: Of the weights that DeepLabV3 has not.
+
+    Raises:
+        UserError: If a file cannot be read or the config's network does not fit.
+    """
+    init_default_scope('mmseg')
+    set_random_seed(seed)
+    cfg = Config.fromfile(config)
+    cfg.model.backbone.init_cfg = None  # its weights are given
+    model = MODELS.build(cfg.model)
+    model.init_weights()
+    start_as_deeplab(model, read_weights(backbone), read_weights(head))
+    write_weights(model.state_dict(), Path(out), meta=dict(config=Path(config).name, seed=seed))

@@ -1,0 +1,32 @@
+#!/usr/bin/env python
+"""Write the checkpoint of a PAN that computes what DeepLabV3-MobileNetV2 computes.
+
+python tools/model_converters/tflite2mmseg.py deeplab.tflite backbone.pth head.pth
+python tools/model_converters/deeplab2pan.py CONFIG backbone.pth head.pth start.pth
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from mmseg_pan import cli
+from mmseg_pan.conversion import write_start
+
+
+def main() -> None:
+    """Convert."""
+    parser = argparse.ArgumentParser(description='Start a PAN from DeepLabV3-MobileNetV2')
+    parser.add_argument('config', help="the PAN's config: an ImagePoolingNeck and a PANHead")
+    parser.add_argument('backbone', help='backbone that tflite2mmseg.py has written')
+    parser.add_argument('head', help='head that tflite2mmseg.py has written')
+    parser.add_argument('out', help='.pth file to write, for load_from in a config')
+    parser.add_argument('--seed', type=int, default=0, help='of the weights that are new')
+    args = parser.parse_args()
+    write_start(args.config, args.backbone, args.head, args.out, args.seed)
+    print(f'Wrote {args.out}.')
+
+
+if __name__ == '__main__':
+    cli.run_tool(main)
