@@ -19,7 +19,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 STACKS = {
-    'onedl': ('.venv', ['requirements.txt', 'requirements/deploy.txt']),
+    'onedl': (
+        '.venv',
+        ['requirements.txt', 'requirements/deploy.txt', 'requirements/convert.txt'],
+    ),
     'openmmlab': ('.venv-openmmlab', ['requirements/openmmlab.txt']),
     'mmpretrain': ('.venv-mmpretrain', ['requirements/mmpretrain.txt']),
 }

@@ -35,7 +35,12 @@ def call(module, monkeypatch, *args):
 
 def test_sets_up_once(quickstart, monkeypatch, tmp_path):
     install, demo = call(quickstart, monkeypatch)
-    names = ('requirements.txt', 'requirements/deploy.txt', 'requirements/tests.txt')
+    names = (
+        'requirements.txt',
+        'requirements/deploy.txt',
+        'requirements/convert.txt',
+        'requirements/tests.txt',
+    )
     assert install.endswith(' '.join(f'-r {tmp_path}/{name}' for name in names))
     assert demo.endswith('tools/demo.py')
     assert call(quickstart, monkeypatch) == [demo]
