@@ -37,14 +37,16 @@ def difference_of_networks(
         chosen: Ids of the classes that count; None: all that are there.
 
     Returns:
-        'mean' of the difference, and 'low' and 'high' of its 95 % interval, in points of mean IoU.
+        'mean' of the difference, and 'low' and 'high' of its 95 % interval, in points of mean IoU;
+        these are None for a single image, which says nothing about others.
     """
     sides = [class_counts(first), class_counts(second)]
     values = [_pseudo_values(*side, chosen) for side in sides]
     scores = [mean_iou_of_counts(*side, chosen) for side in sides]
-    return _student_interval(
-        float(scores[0] - scores[1]), [_variance_of_mean(values[0] - values[1])]
-    )
+    mean = float(scores[0] - scores[1])
+    if len(first) < 2:
+        return dict(mean=mean, low=None, high=None)
+    return _student_interval(mean, [_variance_of_mean(values[0] - values[1])])
 
 
 def difference_of_recipes(
@@ -54,8 +56,8 @@ def difference_of_recipes(
 
     Images and seeds are crossed: the variance of the difference is that over images of the mean
     over seeds, plus that over seeds of each side, less their interaction, which both contain.
-    The ends are those of Student's t with Satterthwaite's degrees of freedom (Biometrics Bulletin
-    2, 1946).
+    The ends are those of Student's t, with degrees of freedom between Satterthwaite's
+    (Biometrics Bulletin 2, 1946) and Welch's.
 
     Args:
         first: ``(seeds, images, classes, classes)``.
@@ -63,8 +65,8 @@ def difference_of_recipes(
         chosen: Ids of the classes that count; None: all that are there.
 
     Returns:
-        'mean', 'low' and 'high' as :func:`difference_of_networks` has them. With one seed on a side
-        'low' and 'high' are None: one network says nothing about the spread over seeds.
+        'mean', 'low' and 'high' as :func:`difference_of_networks` has them. With one seed on a side,
+        or one image, 'low' and 'high' are None: it says nothing about the spread.
     """
     sides = [class_counts(first), class_counts(second)]
     return difference_of_counts(*sides, chosen)
@@ -86,7 +88,7 @@ def difference_of_counts(
         scores.append(mean_iou_of_counts(hits, unions, chosen) + shift)
         values.append(_pseudo_values(hits, unions, chosen))
     mean = float(scores[0].mean() - scores[1].mean())
-    if min(map(len, scores)) < 2:
+    if min(*map(len, scores), values[0].shape[1]) < 2:
         return dict(mean=mean, low=None, high=None)
     return _student_interval(mean, variances(scores, values))
 
@@ -114,8 +116,10 @@ def variances(scores: Sequence[np.ndarray], values: Sequence[np.ndarray]) -> lis
 def _student_interval(mean: float, parts: Sequence[Variance]) -> dict[str, float]:
     # Never below what the images alone make: an estimate of the rest may come out negative.
     total = max(sum(part.value for part in parts), parts[0].value)
-    weights = sum(part.value**2 / part.freedom for part in parts)
-    freedom = total**2 / weights if weights else np.inf
+    # Satterthwaite's form (value**2 / freedom) holds the truth too often with two seeds a side,
+    # Welch's (Biometrika 34, 1947: freedom + 2, and 2 less in the end) too seldom: in between.
+    weights = sum(part.value**2 / (part.freedom + 1) for part in parts)
+    freedom = total**2 / weights - 1 if weights else np.inf
     half = float(stats.t.ppf((1 + LEVEL) / 2, max(freedom, 1)) * np.sqrt(total))
     return dict(mean=mean, low=mean - half, high=mean + half)
 

@@ -300,6 +300,15 @@ def test_one_name_twice_is_told_apart(root, tmp_path):
     assert 'compared with pan (other)' in Page(page.read_text()).prose
 
 
+def test_one_image_says_nothing_about_others(root, tmp_path):
+    dataset = make_dataset(root, indices=1)
+    Report(dataset, tmp_path / 'b', 'b', root / 'bad').write()
+    page = Report(dataset, tmp_path / 'a', 'a', root / 'good', tmp_path / 'b').write()
+    prose = Page(page.read_text()).prose
+    assert 'on one image, which says nothing about others' in prose
+    assert '95 % interval' not in prose and 'nan' not in prose
+
+
 def test_equal_runs_differ_by_nothing(root, tmp_path):
     dataset = make_dataset(root)
     Report(dataset, tmp_path / 'b', 'b', root / 'bad').write()
