@@ -18,6 +18,7 @@ from .schedule import (
     copy_hyperparameters,
     follow_schedule,
     hyperparameters,
+    live_settings,
     rate_is_zero,
     scheduler_states,
     stays_zero,
@@ -121,7 +122,7 @@ class ContinuationHook(Hook):
                     f'{now[key]}; set it back, or start afresh from its weights with '
                     '"--cfg-options load_from=FILE" instead of --resume.'
                 )
-        _check_groups(runner, hyperparameters(runner.optim_wrapper), checkpoint['optimizer'])
+        _check_groups(runner, live_settings(runner.optim_wrapper), checkpoint['optimizer'])
         _check_averages(runner, checkpoint)
         _check_reached(runner, checkpoint['meta'])
         unsaved = runner.param_schedulers and not checkpoint.get('param_schedulers')
@@ -232,19 +233,23 @@ def _check_reached(runner: Runner, meta: dict) -> None:
         )
 
 
-def _check_groups(runner: Runner, now: dict, before: dict, name: str = '') -> None:
+def _check_groups(runner: Runner, now: dict, before: dict) -> None:
     """Refuse parameters in other groups, whose rates and averages would be mixed up."""
-    if 'param_groups' not in now:
+    if 'param_groups' not in now:  # several optimizers, by name
         for key in now:
-            _check_groups(runner, now[key], before.get(key) or {}, f'{key} ')
+            _check_groups(runner, now[key], before.get(key) or {})
         return
-    counts = [len(state.get('param_groups', [])) for state in (before, now)]
-    if counts[0] != counts[1]:
-        raise UserError(
-            f'The {name}optimizer of {runner._load_from} has {counts[0]} groups of parameters, and '
-            f"the config's has {counts[1]}; set paramwise_cfg of optim_wrapper back, or start "
-            'afresh from its weights with "--cfg-options load_from=FILE" instead of --resume.'
-        )
+    sizes = [[len(g['params']) for g in state.get('param_groups', [])] for state in (before, now)]
+    counts = dict(groups=[len(groups) for groups in sizes])
+    for number, pair in enumerate(zip(*sizes, strict=False), 1):
+        counts[f'parameters in group {number}'] = list(pair)
+    for what, (then, here) in counts.items():
+        if then != here:
+            raise UserError(
+                f'The optimizer of {runner._load_from} has another number of {what} ({then}) than '
+                f'this run ({here}); set paramwise_cfg of optim_wrapper back, or start afresh from '
+                'its weights with "--cfg-options load_from=FILE" instead of --resume.'
+            )
 
 
 def _check_averages(runner: Runner, checkpoint: dict) -> None:

@@ -93,8 +93,8 @@ def current_name(name: str, owned: dict[str, int]) -> str | None:
 def claim_name(folder: Path, run_id: str, name: str, step: int) -> str | None:
     """Make a name a run's own, before the checkpoint is written.
 
-    A file that this run does not go on from and that has this name is renamed first: a process that is killed now must
-    not leave it under the wrong run.
+    A file of that name which this run does not go on from is renamed first: a process that is
+    killed now must not leave it under the wrong run.
 
     Args:
         folder: Of the checkpoints.

@@ -34,7 +34,7 @@ def hyperparameters(wrapper: OptimWrapper) -> dict:
     """Return a copy of learning rates, momenta and so on, in the form of a checkpoint."""
     if isinstance(wrapper, OptimWrapperDict):
         return {name: hyperparameters(one) for name, one in wrapper.items()}
-    found = _settings(wrapper)
+    found = live_settings(wrapper)
     groups = [_without_parameters(group) for group in found['param_groups']]
     if 'base_param_settings' not in found:
         return deepcopy(dict(param_groups=groups))
@@ -42,10 +42,10 @@ def hyperparameters(wrapper: OptimWrapper) -> dict:
     return deepcopy(dict(param_groups=groups, base_param_settings=base))
 
 
-def _settings(wrapper: OptimWrapper) -> dict:
+def live_settings(wrapper: OptimWrapper) -> dict:
     """Return the dicts of a wrapper that hold its settings, themselves."""
     if isinstance(wrapper, OptimWrapperDict):
-        return {name: _settings(one) for name, one in wrapper.items()}
+        return {name: live_settings(one) for name, one in wrapper.items()}
     found = dict(param_groups=wrapper.optimizer.param_groups)
     # The rate that logs call base_lr, which is scheduled with those of the groups.
     base = getattr(wrapper, 'base_param_settings', None)
@@ -124,7 +124,7 @@ def rate_is_zero(runner: Runner) -> bool:
     The last one (by epochs: the last epoch) does not count: PolyLR reaches its end there.
     """
     return _left(runner, runner.epoch, runner.iter) > 1 and all_zero(
-        _settings(runner.optim_wrapper)
+        live_settings(runner.optim_wrapper)
     )
 
 
@@ -137,7 +137,7 @@ def stays_zero(runner: Runner, checkpoint: dict) -> bool:
     left = _left(runner, epoch, iteration)
     if left < 2 or not all_zero(checkpoint['optimizer']):
         return False
-    settings = _settings(runner.optim_wrapper)
+    settings = live_settings(runner.optim_wrapper)
     copy_hyperparameters(checkpoint['optimizer'], settings)
     states = checkpoint.get('param_schedulers', [])
     states = chain(*states.values()) if isinstance(states, dict) else states
