@@ -121,16 +121,19 @@ def test_a_file_that_no_run_has_recorded_makes_room_too(tmp_path):
     }
 
 
-def test_a_run_from_another_folder_owns_no_file_here(tmp_path):
+@pytest.mark.parametrize('record', [True, False], ids=['with runs.json', 'without'])
+def test_a_run_from_another_folder_owns_no_file_here(tmp_path, record):
     """The list in its checkpoint names files of the folder that it comes from."""
     run_linear(linear_cfg(tmp_path / 'a'), stop_after=4)
     run_linear(linear_cfg(tmp_path / 'b', randomness=dict(seed=1)))
     there = contents(tmp_path / 'b')
+    if not record:
+        (tmp_path / 'b/runs.json').unlink()
     cfg = linear_cfg(tmp_path / 'b', default_hooks__checkpoint__max_keep_ckpts=1)
     run_linear(cfg, str(tmp_path / 'a/iter_4.pth'))
     names = kept_under(there, tmp_path / 'b')
     assert [names['iter_2.pth'], names['iter_4.pth']] == ['iter_2.pth', 'iter_4.pth']
-    check_record(tmp_path / 'b')
+    assert names['iter_6.pth'].startswith('iter_6.pth.of-run-')
 
 
 def test_best_checkpoint_of_0_1_0_still_goes_when_there_is_a_better_one(tmp_path, monkeypatch):
