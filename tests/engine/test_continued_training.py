@@ -67,6 +67,25 @@ def test_schedulers_that_overlap_are_followed_in_their_order(tmp_path):
     assert scalars(resumed)[4:] == scalars(whole)[4:]
 
 
+def test_a_longer_schedule_by_epochs_is_followed(tmp_path):
+    """Warm-up by iterations, decay by epochs of four iterations, in the order of a training."""
+    warm_up = dict(type='LinearLR', start_factor=0.1, begin=0, end=14, by_epoch=False)
+
+    def cfg(folder, epochs):
+        decay = dict(poly(epochs)[0], eta_min=0.03, by_epoch=True)
+        loop = dict(type='EpochBasedTrainLoop', max_epochs=epochs)
+        hook = dict(type='VerifiedCheckpointHook', interval=1, by_epoch=True)
+        cfg = linear_cfg(tmp_path / folder, train_cfg=loop, param_scheduler=[warm_up, decay])
+        cfg.train_dataloader.sampler = dict(type='DefaultSampler', shuffle=True)
+        cfg.default_hooks.checkpoint = hook
+        return cfg
+
+    run_linear(cfg('a', 2))
+    resumed, whole = run_linear(cfg('a', 5), 'newest'), run_linear(cfg('b', 5))
+    assert len(scalars(whole)) == 20
+    assert scalars(resumed)[8:] == scalars(whole)[8:]
+
+
 def test_a_checkpoint_without_schedulers_gets_those_of_the_config(tmp_path):
     options = dict(default_hooks__checkpoint__save_param_scheduler=False, param_scheduler=poly(8))
     run_linear(linear_cfg(tmp_path / 'a', 8, **options), stop_after=4)
@@ -157,12 +176,13 @@ def test_a_resume_that_would_train_at_a_rate_of_0_is_refused(tmp_path):
 
 def test_a_rate_that_comes_back_from_0_is_resumed(tmp_path):
     def cfg(folder):
-        restart = dict(type='CosineRestartLR', periods=[4, 8], restart_weights=[1, 1], eta_min=0.0)
-        return linear_cfg(tmp_path / folder, 10, param_scheduler=[dict(restart, by_epoch=False)])
+        wave = dict(type='CosineAnnealingLR', T_max=4, eta_min=0.0, by_epoch=False)
+        return linear_cfg(tmp_path / folder, 10, param_scheduler=[wave])
 
     run_linear(cfg('a'), stop_after=4)
     resumed, whole = run_linear(cfg('a'), 'newest'), run_linear(cfg('b'))
     assert scalars(resumed) == scalars(whole)
+    assert [rate == 0 for rate in scalars(whole)] == [step == 4 for step in range(10)]
     assert differences(*(trained_state(tmp_path / run / 'iter_10.pth') for run in 'ab')) == {}
 
 
@@ -222,6 +242,17 @@ def test_patience_goes_on_and_counts_a_score_once(tmp_path, best, stop, priority
     cfg = linear_cfg(tmp_path, 12, validate=2, custom_hooks=hooks, **best)
     run_linear(cfg, stop_after=stop)
     assert run_linear(cfg, 'newest').iter == 8
+
+
+@pytest.mark.parametrize('priority', ['LOWEST', 'NORMAL'])
+def test_a_best_score_that_is_too_little_better_counts_once(tmp_path, priority):
+    """The hook runs before the best checkpoint is saved, or after."""
+    ScriptedMetric.scores = {2: 0.50, 4: 0.51, 6: 0.52, 8: 0.53}
+    stopping = dict(type='EarlyStoppingHook', monitor='score', rule='greater', patience=2)
+    hooks = [dict(stopping, min_delta=0.05, priority=priority)]
+    cfg = linear_cfg(tmp_path, 8, validate=2, custom_hooks=hooks, **BEST)
+    run_linear(cfg, stop_after=5)
+    assert run_linear(cfg, 'newest').iter == 6
 
 
 def test_a_run_that_stopped_early_stays_stopped(tmp_path):

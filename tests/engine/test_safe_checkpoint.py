@@ -212,6 +212,19 @@ def test_what_a_hook_keeps_in_the_message_hub_is_there_after_a_resume(tmp_path, 
     hook.found['defaultdict']['new'].append(1)  # mmengine's copy would have lost its factory
 
 
+class SetRate(Hook):
+    """Set a rate as a number of numpy, as a schedule computed with numpy does."""
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        runner.optim_wrapper.param_groups[0]['lr'] = np.float64(0.05)
+
+
+def test_settings_of_the_optimizer_need_no_trust(tmp_path):
+    run_linear(linear_cfg(tmp_path, 2), hooks=[SetRate()])
+    saved = torch.load(tmp_path / 'iter_2.pth', weights_only=True)
+    assert saved['optimizer']['param_groups'][0]['lr'] == 0.05
+
+
 TORCH_OPTIMIZERS = sorted(
     name
     for name, kind in OPTIMIZERS.module_dict.items()
