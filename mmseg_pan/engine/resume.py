@@ -1,6 +1,7 @@
 """The checkpoint that a run resumes from."""
 
 import re
+import string
 from pathlib import Path
 
 from mmengine.config import Config
@@ -10,18 +11,44 @@ from mmseg_pan.weights.trust import check_readable, check_trusted, find_damage
 
 from .run_record import read_runs
 
+# As mmengine's CheckpointHook calls them.
+_TEMPLATES = ('iter_{}.pth', 'epoch_{}.pth')
 
-def checkpoints(work_dir: str | Path) -> list[Path]:
+
+def checkpoint_folder(cfg: Config) -> tuple[Path, str | None]:
+    """Return where a config's checkpoints are on this machine, and the template of their names.
+
+    Raises:
+        UserError: If they are on another machine.
+    """
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    folder, template = Path(cfg.work_dir), hook.get('filename_tmpl')
+    out_dir = hook.get('out_dir')
+    if out_dir is None or Path(out_dir) == folder.absolute():
+        return folder, template
+    if '://' in str(out_dir):
+        raise UserError(
+            f'--resume cannot look for checkpoints in {out_dir}; copy the newest one to this '
+            'machine and type "--resume FILE", or leave --resume out to start afresh.'
+        )
+    return Path(out_dir, folder.absolute().name), template  # as mmengine's CheckpointHook
+
+
+def checkpoints(folder: str | Path, template: str | None = None) -> list[Path]:
     """List the checkpoints of a folder's newest run, the latest iteration (or epoch) first.
 
-    The newest run is the one that was started or resumed last. A work dir of 0.1.0 has no record
+    The newest run is the one that was started or resumed last. A folder of 0.1.0 has no record
     of its runs: there all checkpoints count, by the numbers in their names.
+
+    Args:
+        folder: Of the checkpoints.
+        template: ``filename_tmpl`` of the checkpoint hook; by default mmengine's.
     """
-    runs = read_runs(work_dir)
+    runs = read_runs(folder)
     found = (
-        [(step, Path(work_dir, name)) for name, step in runs[-1]['checkpoints'].items()]
+        [(step, Path(folder, name)) for name, step in runs[-1]['checkpoints'].items()]
         if runs
-        else _numbered(work_dir)
+        else _numbered(folder, template)
     )
     return [path for _, path in sorted(found, reverse=True) if path.is_file() and _is_step(path)]
 
@@ -30,18 +57,25 @@ def _is_step(path: Path) -> bool:
     return not path.name.startswith('best_')  # those hold no optimizer
 
 
-def _numbered(folder: str | Path) -> list[tuple[int, Path]]:
-    return [
-        (int(match[1]), path)
-        for path in Path(folder).glob('*.pth')
-        if (match := re.fullmatch(r'(?:iter|epoch)_(\d+)\.pth', path.name))
+def _numbered(folder: str | Path, template: str | None) -> list[tuple[int, Path]]:
+    """List number and file of all checkpoints by their names, the lowest number first."""
+    patterns = [_pattern(one) for one in ([template] if template else _TEMPLATES)]
+    there = Path(folder).iterdir() if Path(folder).is_dir() else ()
+    return sorted(
+        (int((match.groups() or (0,))[0]), path)
+        for path in there
+        for pattern in patterns
+        if (match := pattern.fullmatch(path.name))
+    )
+
+
+def _pattern(template: str) -> re.Pattern:
+    """Return the names that a template such as 'iter_{:06d}.pth' gives, the number as a group."""
+    parts = [
+        re.escape(text) + ('' if field is None else r'0*(\d+)')
+        for text, field, *_ in string.Formatter().parse(template)
     ]
-
-
-def _others(work_dir: str | Path) -> list[str]:
-    """Name the checkpoints of a folder that its newest run has not written."""
-    own = {path.name for path in checkpoints(work_dir)}
-    return [path.name for _, path in sorted(_numbered(work_dir)) if path.name not in own]
+    return re.compile(''.join(parts))
 
 
 def set_resume(cfg: Config, choice: str | None, unsafe: bool = False) -> str:
@@ -61,37 +95,15 @@ def set_resume(cfg: Config, choice: str | None, unsafe: bool = False) -> str:
     """
     cfg.resume = False
     if choice is None:
-        there = [path.name for _, path in sorted(_numbered(cfg.work_dir))]
-        return 'Starts from iteration 0.' + (
-            f' {cfg.work_dir} holds checkpoints of another run ({there[-1]}): they are kept, but '
-            'this run overwrites those that have the names of its own.'
-            if there
-            else ''
-        )
+        return f'Starts from iteration 0.{_others_kept(cfg)}'
     reports = []
     if choice in ('newest', 'auto'):
-        checkpoint = None
-        for candidate in checkpoints(cfg.work_dir):
-            damage = find_damage(candidate)
-            if damage is None:
-                checkpoint = candidate
-                break
-            reports.append(f'The checkpoint {candidate} is damaged ({damage}) and left out.')
+        folder, template = checkpoint_folder(cfg)
+        checkpoint, reports = _newest_whole(folder, template)
         if checkpoint is None and choice == 'auto' and not reports:
-            return f'Starts from iteration 0: no checkpoint of this run in {cfg.work_dir}.'
+            return f'Starts from iteration 0: no checkpoint of this run in {folder}.'
         if checkpoint is None:
-            others = _others(cfg.work_dir)
-            if others and not reports:
-                raise UserError(
-                    f'The newest run in {cfg.work_dir} has saved no checkpoint; {others[-1]} is of '
-                    f'another run: resume it with "--resume {Path(cfg.work_dir, others[-1])}", or '
-                    'leave --resume out to start afresh.'
-                )
-            raise UserError(
-                f'There is no {"whole " if reports else ""}checkpoint in {cfg.work_dir} to resume; '
-                + (' '.join(reports) + ' Remove them' if reports else 'leave --resume out')
-                + ', or type "--resume auto" to start afresh where there is none.'
-            )
+            _refuse_without(folder, template, reports)
         check_trusted(checkpoint, unsafe)  # it was read for damage above
     else:
         checkpoint = Path(choice)
@@ -104,3 +116,43 @@ def set_resume(cfg: Config, choice: str | None, unsafe: bool = False) -> str:
     cfg.resume = True
     cfg.load_from = str(checkpoint)
     return ' '.join([*reports, f'Resumes {checkpoint}.'])
+
+
+def _newest_whole(folder: Path, template: str | None) -> tuple[Path | None, list[str]]:
+    """Return the newest checkpoint that is whole, and a sentence for each damaged one."""
+    reports = []
+    for candidate in checkpoints(folder, template):
+        damage = find_damage(candidate)
+        if damage is None:
+            return candidate, reports
+        reports.append(f'The checkpoint {candidate} is damaged ({damage}) and left out.')
+    return None, reports
+
+
+def _refuse_without(folder: Path, template: str | None, reports: list[str]) -> None:
+    others = [path for _, path in _numbered(folder, template)]
+    if others and not reports:
+        raise UserError(
+            f'The newest run in {folder} has saved no checkpoint; {others[-1].name} is of another '
+            f'run: resume it with "--resume {others[-1]}", or leave --resume out to start afresh.'
+        )
+    raise UserError(
+        f'There is no {"whole " if reports else ""}checkpoint in {folder} to resume; '
+        + (' '.join(reports) + ' Remove them' if reports else 'leave --resume out')
+        + ', or type "--resume auto" to start afresh where there is none.'
+    )
+
+
+def _others_kept(cfg: Config) -> str:
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    if '://' in str(hook.get('out_dir')):
+        return ''
+    folder, template = checkpoint_folder(cfg)
+    there = _numbered(folder, template)
+    if not there:
+        return ''
+    name = there[-1][1].name
+    return (
+        f' {folder} holds checkpoints of another run ({name}): they are kept, and one whose name '
+        f'this run needs is renamed, for example to {name}.of-run-ID.'
+    )

@@ -1,5 +1,7 @@
 """What a person wants to know before a run starts."""
 
+import os
+
 from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -7,6 +9,7 @@ from mmseg.registry import HOOKS
 
 from mmseg_pan.benchmarks.complexity import count_cost
 from mmseg_pan.devices import device_name
+from mmseg_pan.evaluation.label_map_files import single_datasets
 
 
 @HOOKS.register_module()
@@ -40,6 +43,8 @@ class RunSummaryHook(Hook):
         if runner.val_loop is not None:
             rows['validation images'] = f'{len(runner.val_dataloader.dataset):,}'
         self._print('Training', {**rows, **self._cost(runner), 'results': runner.work_dir})
+        if runner.val_loop is not None and is_main_process():
+            warn_of_shared_images(runner)
 
     def after_train(self, runner: Runner) -> None:
         """Log how much of the time the training waited for its data."""
@@ -82,3 +87,28 @@ class RunSummaryHook(Hook):
             width = max(map(len, rows))
             lines = [f'  {key:<{width}}  {value}' for key, value in rows.items()]
             print('\n'.join(['', title, *lines, '']), flush=True)
+
+
+def warn_of_shared_images(runner: Runner) -> None:
+    """Log when the network is validated on images that it is trained on."""
+    train, val = (
+        _images(loader.dataset) for loader in (runner.train_dataloader, runner.val_dataloader)
+    )
+    shared = sorted(train & val)
+    if shared:
+        others = f' and {len(shared) - 1:,} other images' if len(shared) > 1 else ''
+        runner.logger.warning(
+            f'{shared[0]}{others}: in train and val, so that the scores of the validation are too '
+            'good; "python tools/verify_dataset.py CONFIG" names all of them.'
+        )
+
+
+def _images(dataset) -> set[str]:
+    """Absolute paths, as far as the data set tells them."""
+    samples = (
+        part.get_data_info(index)
+        for part in single_datasets(dataset)
+        if hasattr(part, 'get_data_info')
+        for index in range(len(part))
+    )
+    return {os.path.abspath(sample['img_path']) for sample in samples if 'img_path' in sample}

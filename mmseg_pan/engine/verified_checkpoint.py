@@ -1,5 +1,6 @@
 """Checkpoints that are whole or absent, and an old one that waits for the new one."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -13,7 +14,14 @@ from mmseg_pan.errors import UserError
 from mmseg_pan.files import disk_errors_explained, remove_leftovers, write_whole
 from mmseg_pan.weights.trust import find_damage
 
-from .run_record import begin_run, forget_checkpoint, new_run_id, note_checkpoint, read_runs
+from .run_record import (
+    begin_run,
+    claim_name,
+    current_name,
+    forget_checkpoint,
+    new_run_id,
+    read_runs,
+)
 
 _OWN = 'own_checkpoints'  # in the message hub, which checkpoints keep
 
@@ -30,6 +38,25 @@ class WholeFilesBackend(LocalBackend):
             write_whole(path, obj)
 
 
+class _ClaimingRunner:
+    """A runner that tells the name of a checkpoint before it saves it.
+
+    mmengine's hook settles the name of a best checkpoint only when it saves it.
+    """
+
+    def __init__(self, runner: Runner, claim: Callable[[str], None]):
+        self._runner, self._claim = runner, claim
+
+    def save_checkpoint(self, out_dir: str, filename: str, **kwargs) -> None:
+        """Claim the name and save."""
+        self._claim(filename)
+        self._runner.save_checkpoint(out_dir, filename, **kwargs)
+
+    def __getattr__(self, name: str):
+        """Hand on everything else."""
+        return getattr(self._runner, name)
+
+
 @HOOKS.register_module()
 class VerifiedCheckpointHook(CheckpointHook):
     """mmengine's CheckpointHook, safe against kills, full disks and moved folders.
@@ -39,7 +66,8 @@ class VerifiedCheckpointHook(CheckpointHook):
     - ``last_checkpoint`` is put right when the work dir was moved.
     - Weights that are not finite are never written.
     - ``max_keep_ckpts`` and ``save_best`` remove only what this run, or the one that it resumes,
-      has written.
+      has written. Another run's checkpoint whose name is needed is renamed, to
+      ``iter_4.pth.of-run-ID``.
 
     Takes the arguments of CheckpointHook; ``backend_args`` and ``out_dir`` on other
     machines keep mmengine's behaviour.
@@ -55,6 +83,9 @@ class VerifiedCheckpointHook(CheckpointHook):
     def _local(self) -> bool:
         return (self.backend_args or {}).get('backend') == 'whole_files'
 
+    def _step(self, runner: Runner) -> int:
+        return runner.epoch if self.by_epoch else runner.iter
+
     def before_train(self, runner: Runner) -> None:
         """Find out which run this is, and clear up after a kill or a move of the work dir."""
         # mmengine would delete by its own list here, before a checkpoint is verified.
@@ -62,16 +93,22 @@ class VerifiedCheckpointHook(CheckpointHook):
         if not runner._resume:  # a hub of this name may be left of an earlier run in this process
             runner.message_hub.runtime_info.pop(_OWN, None)
         super().before_train(runner)
-        resumed = Path(self.out_dir, self.filename_tmpl.format(runner.iter))
-        if resumed.is_file():
-            self.last_ckpt = str(resumed)
         self._identify(runner)
-        if not is_main_process() or not self._local:
-            return
+        if self._local and is_main_process():
+            self._begin(runner)
+        resumed = self.filename_tmpl.format(self._step(runner))
+        if resumed in self._own['steps'] and Path(self.out_dir, resumed).is_file():
+            self.last_ckpt = str(Path(self.out_dir, resumed))
+
+    def _begin(self, runner: Runner) -> None:
         folder = Path(self.out_dir)
         remove_leftovers(folder)
         with disk_errors_explained(folder):
-            begin_run(folder, self._own['id'], {**self._own['steps'], **self._own['best']})
+            own = {**self._own['steps'], **self._own['best']}
+            owned = begin_run(folder, self._own['id'], own, self._step(runner))
+        for kind in ('steps', 'best'):
+            self._own[kind] = {n: step for n, step in self._own[kind].items() if n in owned}
+        self._find_best(owned)
         pointer = Path(runner.work_dir, 'last_checkpoint')
         if pointer.is_file():
             named = Path(pointer.read_text().strip())
@@ -88,10 +125,49 @@ class VerifiedCheckpointHook(CheckpointHook):
         if own is None:
             own = dict(id=new_run_id(), steps={}, best={})
             if runner._resume and self._local:  # of 0.1.0, which kept no list
-                own['steps'] = self._unlisted(runner.iter)
+                step = self._step(runner)
+                own['steps'] = self._unlisted(step)
+                own['best'] = {
+                    path.name: step
+                    for path in map(Path, filter(None, self._best.values()))
+                    if Path(self.out_dir, path.name).is_file()
+                }
+        elif self._local and not self._resumed_here(runner):  # its list is of another folder
+            own = dict(id=own['id'], steps={}, best={})
         # Never the path of an older run in this folder.
         self._own = dict(id=own['id'], steps=dict(own['steps']), best=dict(own['best']))
         runner.message_hub.update_info(_OWN, self._own)
+
+    @property
+    def _best(self) -> dict[str | None, str | None]:
+        """Path of the best checkpoint for each metric, or for None where there is but one."""
+        if not self.save_best:
+            return {}
+        if len(self.key_indicators) > 1:
+            return self.best_ckpt_path_dict
+        return {None: self.best_ckpt_path}
+
+    @_best.setter
+    def _best(self, paths: dict[str | None, str | None]) -> None:
+        if paths and len(self.key_indicators) > 1:
+            self.best_ckpt_path_dict = paths
+        elif paths:
+            self.best_ckpt_path = paths[None]
+
+    def _find_best(self, owned: dict[str, int]) -> None:
+        """Follow best checkpoints that were moved with the folder or renamed by another run."""
+        found = dict(self._best)
+        for key, path in found.items():
+            name = current_name(Path(path).name, owned) if path else None
+            if name is not None:
+                found[key] = str(Path(self.out_dir, name))
+            elif path and Path(path).parent == Path(self.out_dir):
+                found[key] = None
+        self._best = found
+
+    def _resumed_here(self, runner: Runner) -> bool:
+        resumed = runner._load_from  # None: mmengine has looked into the work dir
+        return resumed is None or Path(resumed).resolve().parent == Path(self.out_dir).resolve()
 
     def _unlisted(self, step: int) -> dict[str, int]:
         listed = {name for run in read_runs(self.out_dir) for name in run['checkpoints']}
@@ -132,8 +208,7 @@ class VerifiedCheckpointHook(CheckpointHook):
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
-        self._note_best(runner, step)
-        self._note(runner, 'steps', name, step)
+        self._claim(runner, name, step)
         runner.save_checkpoint(
             self.out_dir,
             name,
@@ -154,47 +229,32 @@ class VerifiedCheckpointHook(CheckpointHook):
         if not self.save_best:
             return
         # mmengine removes what stands in its attribute before it saves.
-        several = len(self.key_indicators) > 1
-        attribute = 'best_ckpt_path_dict' if several else 'best_ckpt_path'
-        before = getattr(self, attribute)
-        setattr(self, attribute, dict.fromkeys(before) if several else None)
-        step = runner.epoch if self.by_epoch else runner.iter
-        super()._save_best_checkpoint(runner, metrics)
-        after = getattr(self, attribute)
-        self._note_best(runner, step)
-        for path in self._best_paths():
+        before = dict(self._best)
+        self._best = dict.fromkeys(before)
+        step = self._step(runner)
+        claiming = _ClaimingRunner(runner, lambda name: self._claim(runner, name, step))
+        super()._save_best_checkpoint(claiming, metrics)
+        after = self._best
+        for path in filter(None, after.values()):
             self._verify(path)
             name = Path(path).name
             prefix = name.removesuffix(self.filename_tmpl.format(step))
             self._remove_older(runner, 'best', step, keep=1, prefix=prefix)
         # Where this validation was not better, the one before it still is the best.
-        setattr(
-            self,
-            attribute,
-            {k: after[k] or before[k] for k in before} if several else after or before,
-        )
+        self._best = {key: after[key] or before[key] for key in before}
 
-    def _best_paths(self) -> list[str]:
-        if not self.save_best:
-            return []
-        several = len(self.key_indicators) > 1
-        paths = self.best_ckpt_path_dict.values() if several else [self.best_ckpt_path]
-        return [str(path) for path in paths if path]
-
-    def _note_best(self, runner: Runner, step: int) -> None:
-        """Enter best checkpoints that mmengine has just written, before the next one is saved."""
-        for path in self._best_paths():
-            if Path(path).name not in self._own['best']:
-                self._note(runner, 'best', Path(path).name, step)
-
-    def _note(self, runner: Runner, kind: str, name: str, step: int) -> None:
-        """Enter a checkpoint in the run's list, ``steps`` or ``best``."""
+    def _claim(self, runner: Runner, name: str, step: int) -> None:
+        """Enter a checkpoint in the run's list, ``steps`` or ``best``, before it is written."""
+        kind = 'steps' if name == self.filename_tmpl.format(step) else 'best'
         self._own[kind][name] = step
         runner.message_hub.update_info(_OWN, self._own)
         if self._local and is_main_process():
             with disk_errors_explained(Path(self.out_dir)):
-                folder, written = Path(self.out_dir), kind == 'best'
-                note_checkpoint(folder, self._own['id'], name, step, written)
+                aside = claim_name(Path(self.out_dir), self._own['id'], name, step)
+            if aside:
+                runner.logger.warning(
+                    f'{name} was in {self.out_dir} already; that file is called {aside} now.'
+                )
 
     @master_only
     def _verify(self, path: str) -> None:

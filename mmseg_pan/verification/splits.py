@@ -1,13 +1,10 @@
 """The images and masks that a config, or a folder in VOC's layout, would train on."""
 
-import copy
-import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.config import Config
-from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
@@ -73,24 +70,6 @@ def read_splits(target: str | Path) -> list[Split]:
             'the folder VOCdevkit/VOC2012.'
         )
     return _read_all(named)
-
-
-def warn_of_shared_images(config: Config) -> None:
-    """Log where lists of a config share images, before a training begins.
-
-    What is wrong with a single list or file is told when it is read.
-    """
-    config = copy.deepcopy(config)
-    faults = list(faults_between(_read_all(_of_config(config, config.filename))))
-    if faults:
-        first, others = faults[0], len(faults) - 1
-        more = f' and {others:,} other images' if others else ''
-        print_log(
-            f'{first.path}{more}: {first.kind}, {first.detail}; "python tools/verify_dataset.py '
-            'CONFIG" names all of them.',
-            logger='current',
-            level=logging.WARNING,
-        )
 
 
 def _read_all(named: Iterable[tuple[str, dict]]) -> list[Split]:

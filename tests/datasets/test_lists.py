@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mmengine.config import Config
 from mmseg.datasets import BaseSegDataset
 
 from mmseg_pan.datasets.lists import walk_files
 from mmseg_pan.errors import UserError
 from mmseg_pan.inference.sources import find_sources
-from mmseg_pan.verification.splits import read_splits, warn_of_shared_images
+from mmseg_pan.verification.splits import read_splits
 from mmseg_pan.verification.verify import verify
 from tests.datasets.own_data import arguments, build, config_file, write_pair
 
@@ -68,11 +67,10 @@ def test_empty_folders_are_refused_by_both(tmp_path):
 def warnings(caplog, monkeypatch):
     """What is logged; mmengine's loggers keep their records to themselves."""
     found = []
-    for module in ('mmseg_pan.datasets.checked', 'mmseg_pan.verification.splits'):
-        monkeypatch.setattr(
-            f'{module}.print_log',
-            lambda text, logger, level: found.append(text) if level == logging.WARNING else None,
-        )
+    monkeypatch.setattr(
+        'mmseg_pan.datasets.checked.print_log',
+        lambda text, logger, level: found.append(text) if level == logging.WARNING else None,
+    )
     return found
 
 
@@ -184,24 +182,6 @@ def test_bias_is_reported_when_a_training_starts(tmp_path, warnings):
         'only ignored',
     ]
     assert 'masks/a.png' in warnings[1] and '255 is ignored by the loss' in warnings[1]
-
-
-def test_images_in_train_and_val_are_reported(tmp_path, warnings):
-    write_pair(tmp_path)
-    dataset = arguments(tmp_path)
-    config = Config(
-        dict(
-            train_dataloader=dict(dataset=dataset),
-            val_dataloader=dict(dataset={**dataset, 'ann_file': 'list.txt'}),
-        )
-    )
-    (tmp_path / 'list.txt').write_text('a\n')
-    warn_of_shared_images(config)
-    assert len(warnings) == 1 and 'in train and val' in warnings[0]
-    warnings.clear()
-    config.val_dataloader = None
-    warn_of_shared_images(config)
-    assert warnings == []
 
 
 @given(st.lists(st.sampled_from('abcdefgh'), unique=True, min_size=1))
