@@ -10,10 +10,10 @@ from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmseg.registry import HOOKS
 
 from mmseg_pan.errors import UserError
+from mmseg_pan.weights.plain_values import to_plain
 from mmseg_pan.weights.published import read_values
 
 from .loop import ResumableTrainLoop
-from .plain_values import to_plain
 from .schedule import (
     copy_hyperparameters,
     follow_schedule,

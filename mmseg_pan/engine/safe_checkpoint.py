@@ -6,7 +6,7 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from .plain_values import LEFT_OUT, from_plain, to_plain
+from mmseg_pan.weights.plain_values import LEFT_OUT, from_plain, to_plain
 
 # Both beside message_hub, where stock mmengine does not look.
 _HISTORY = 'log_history'

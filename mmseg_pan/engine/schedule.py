@@ -8,8 +8,7 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
 
 from mmseg_pan.errors import UserError
-
-from .plain_values import to_plain
+from mmseg_pan.weights.plain_values import to_plain
 
 
 def all_schedulers(runner: Runner) -> list:

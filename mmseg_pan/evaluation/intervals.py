@@ -65,8 +65,8 @@ def difference_of_recipes(
         chosen: Ids of the classes that count; None: all that are there.
 
     Returns:
-        'mean', 'low' and 'high' as :func:`difference_of_networks` has them. With one seed on a side,
-        or one image, 'low' and 'high' are None: it says nothing about the spread.
+        'mean', 'low' and 'high' as :func:`difference_of_networks` has them. With one seed on a
+        side, or one image, 'low' and 'high' are None: it says nothing about the spread.
     """
     sides = [class_counts(first), class_counts(second)]
     return difference_of_counts(*sides, chosen)

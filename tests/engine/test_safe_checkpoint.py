@@ -14,8 +14,8 @@ from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer, MMLogger
 from mmengine.registry import OPTIMIZERS
 
-from mmseg_pan.engine.plain_values import from_plain, to_plain
 from mmseg_pan.engine.safe_checkpoint import SafeCheckpointHook
+from mmseg_pan.weights.plain_values import from_plain, to_plain
 from tests.engine.linear_runs import linear_cfg, run_linear
 
 
