@@ -18,7 +18,7 @@ from mmseg_pan.evaluation.fusion import fuse_conv_bn
 from mmseg_pan.files import disk_errors_explained, write_whole
 from mmseg_pan.weights.exported import KEY, SMALLEST_SIDE, SUFFIXES, Description, library
 
-from .graph import SegmentorGraph, describe_network, example
+from .graph import SegmentorGraph, describe_network, example, replace_upsampling
 from .synthetic import TOLERANCE, check_synthetic, reference_logits
 
 
@@ -58,6 +58,7 @@ def export(
     about = describe_network(model, preprocess, labels, shape)
     fused = copy.deepcopy(model)
     fuse_conv_bn(fused)
+    replace_upsampling(fused)
     data = _onnx(SegmentorGraph(fused, preprocess, labels), shape, about)
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder, out.name)
