@@ -12,6 +12,7 @@ from mmengine.registry import init_default_scope
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from mmseg_pan.configs.contents import read_config
 from mmseg_pan.datasets import CheckedSegDataset
 from mmseg_pan.datasets.inspection import (
     Fault,
@@ -61,11 +62,7 @@ def read_splits(target: str | Path) -> list[Split]:
     if target.is_dir():
         named = _of_folder(target)
     elif target.is_file():
-        try:
-            config = Config.fromfile(target)
-        except (OSError, SyntaxError, KeyError, ValueError) as error:
-            raise UserError(f'{target} cannot be read as a config ({error}).') from error
-        named = _of_config(config, target)
+        named = _of_config(read_config(target), target)
     else:
         raise UserError(
             f'{target} is not there; give a config such as configs/pan/pan_r101-d16_voc.py, or '
