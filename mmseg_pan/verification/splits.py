@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from mmseg_pan.datasets.inspection import (
     repeated,
     shortened,
 )
-from mmseg_pan.datasets.lists import Found, is_image_name, read_lines
+from mmseg_pan.datasets.lists import Found, is_image_name, read_lines, walk_files
 from mmseg_pan.datasets.reading import Loading
 from mmseg_pan.errors import UserError
 
@@ -175,6 +176,8 @@ def _read_split(role: str, config: dict) -> Split:
             faults += _stock_faults(source)
     if not (pairs or faults):
         raise UserError(f'{source} names no image at all; set data_root in the config.')
+    if not listed:
+        faults += _lone_masks(dataset, pairs)
     faults += repeated(pairs, source)
     return Split(
         role,
@@ -195,6 +198,20 @@ def _faults_of(found: Found, source: str, suffix: str) -> Iterator[Fault]:
         yield Fault('unclear line in list', source, f'line {number}: {text[:60]!r}')
     if found.left_out:
         yield left_out_fault(source, suffix, found.left_out)
+
+
+def _lone_masks(dataset: BaseSegDataset, pairs: list[tuple[str, str | None]]) -> Iterator[Fault]:
+    """The masks of a folder that belong to no image, as one fault."""
+    folder = dataset.data_prefix.get('seg_map_path')
+    if not folder or not Path(folder).is_dir():
+        return
+    used = {str(Path(path)) for pair in pairs for path in pair if path}
+    masks = (str(path) for path in walk_files(Path(folder)))
+    lone = [path for path in masks if path.endswith(dataset.seg_map_suffix) and path not in used]
+    if lone:
+        names = ', '.join(os.path.relpath(path, folder) for path in sorted(lone)[:5])
+        more = f' and {len(lone) - 5:,} more' if len(lone) > 5 else ''
+        yield Fault('mask without image', folder, f'{names}{more}')
 
 
 def _stock_faults(source: str) -> Iterator[Fault]:
