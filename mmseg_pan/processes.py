@@ -4,6 +4,7 @@ import signal
 import subprocess
 import threading
 from collections.abc import Sequence
+from types import FrameType
 
 #: What a terminal or a cluster sends to end a job.
 FORWARDED = (signal.SIGINT, signal.SIGTERM)
@@ -22,17 +23,27 @@ def run_child(command: Sequence, **options) -> int:
     Returns:
         Its exit code; as a shell has it, 128 plus the signal's number where a signal ended it.
     """
-    process = subprocess.Popen([str(part) for part in command], **options)
+    command = [str(part) for part in command]
     if threading.current_thread() is not threading.main_thread():  # no handlers there
+        code = subprocess.Popen(command, **options).wait()
+        return code if code >= 0 else 128 - code
+    process, early = None, []
+
+    def forward(received: int, frame: FrameType | None) -> None:
+        if process is None:
+            early.append(received)
+        else:
+            process.send_signal(received)
+
+    # The child inherits what is ignored, as in a background job: that stays so.
+    heeded = [number for number in FORWARDED if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, forward) for number in heeded}
+    try:
+        process = subprocess.Popen(command, **options)
+        for number in early:  # came while the child was started
+            process.send_signal(number)
         code = process.wait()
-    else:
-        before = {
-            number: signal.signal(number, lambda received, frame: process.send_signal(received))
-            for number in FORWARDED
-        }
-        try:
-            code = process.wait()
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return code if code >= 0 else 128 - code

@@ -26,10 +26,8 @@ while True:
     signal.pause()
 """
 PARENTS = {
-    'run_child': 'from mmseg_pan.processes import run_child as run; code = run({command})',
-    'quickstart': (
-        'import runpy; run = runpy.run_path("tools/quickstart.py")["run"]; code = run({command})'
-    ),
+    'run_child': 'from mmseg_pan.processes import run_child as run\n',
+    'quickstart': 'import runpy; run = runpy.run_path("tools/quickstart.py")["run"]\n',
 }
 
 
@@ -37,7 +35,7 @@ PARENTS = {
 @pytest.mark.parametrize('parent', list(PARENTS))
 def test_child_saves_before_the_parent_ends(parent, number):
     command = [sys.executable, '-c', CHILD]
-    code = PARENTS[parent].format(command=repr(command)) + '\nimport sys; sys.exit(code)'
+    code = f'{PARENTS[parent]}code = run({command})\nimport sys; sys.exit(code)'
     process = subprocess.Popen(
         [sys.executable, '-W', 'ignore', '-c', code],
         cwd=ROOT,
@@ -55,6 +53,57 @@ def test_child_saves_before_the_parent_ends(parent, number):
         process.stdin.flush()
         assert process.stdout.readline() == 'saved\n'
         assert process.wait() == 75
+
+
+#: Starts a child that a signal ends, and sends itself one just before or just after it.
+RACE = """
+import os, subprocess
+start = subprocess.Popen
+def popen(*args, **options):
+    {before}
+    process = start(*args, **options)
+    {after}
+    return process
+subprocess.Popen = popen
+"""
+
+
+@pytest.mark.parametrize(('when', 'number'), [('before', signal.SIGINT), ('after', signal.SIGTERM)])
+@pytest.mark.parametrize('parent', list(PARENTS))
+def test_signal_while_the_child_is_started(parent, when, number):
+    kill = f'os.kill(os.getpid(), {int(number)})'
+    race = RACE.format(**{'before': 'pass', 'after': 'pass', when: kill})
+    command = ['sh', '-c', 'read line; echo left behind']
+    code = f'{PARENTS[parent]}{race}code = run({command})\nimport sys; sys.exit(code)'
+    process = subprocess.Popen(
+        [sys.executable, '-W', 'ignore', '-c', code],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+    )
+    with process:
+        assert process.wait() == 128 + number
+        process.stdin.close()  # a child that was left behind writes its line now
+        assert process.stdout.read() == ''
+
+
+def test_handlers_are_those_of_before_and_ignored_signals_stay_ignored():
+    from mmseg_pan.processes import run_child
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in a background job
+        assert run_child(['sh', '-c', 'kill -INT $$; exit 3']) == 3
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+        with pytest.raises(FileNotFoundError):
+            run_child(['no such program'])
+        assert signal.getsignal(signal.SIGTERM) is before[signal.SIGTERM]
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_exit_code_of_a_signal():

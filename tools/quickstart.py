@@ -58,11 +58,26 @@ def set_up(stack: str) -> Path:
 
 def run(command: list, **options) -> None:
     """Run a command in the repository; end with its exit code where it fails."""
-    process = subprocess.Popen([str(part) for part in command], cwd=ROOT, **options)
-    # A training that is stopped needs time to save: hand the signal on, and wait.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda received, frame: process.send_signal(received))
-    code = process.wait()
+    process, early = None, []
+
+    def forward(received: int, frame: object) -> None:
+        if process is None:
+            early.append(received)
+        else:
+            process.send_signal(received)
+
+    # A training that is stopped needs time to save: hand the signal on, and wait. The package,
+    # which has such a function, cannot be imported before its requirements are installed.
+    heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
+    before = {number: signal.signal(number, forward) for number in heeded}
+    try:
+        process = subprocess.Popen([str(part) for part in command], cwd=ROOT, **options)
+        for number in early:  # came while the child was started
+            process.send_signal(number)
+        code = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if code:
         sys.exit(code if code > 0 else 128 - code)
 

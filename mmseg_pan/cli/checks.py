@@ -129,6 +129,13 @@ def check_data(cfg: Config, *splits: str) -> None:
                 f'{error.filename or error} of {split}_dataloader is not there; set data_root in '
                 'the config to the folder that holds it.'
             ) from None
+        except ValueError as error:
+            if 'meta information' not in str(error):  # of ConcatDataset
+                raise
+            raise UserError(
+                f'The parts of {split}_dataloader have different classes, colours or '
+                'reduce_zero_label; give them one metainfo, or use them one by one.'
+            ) from None
         for part in single_datasets(dataset):
             check_ignore_index(cfg, part, split)
             _check_classes(cfg, getattr(part, 'metainfo', {}).get('classes') or ())

@@ -11,6 +11,7 @@ from mmseg.models.segmentors.base import BaseSegmentor
 
 from mmseg_pan.errors import UserError
 
+from .faults import FAULTS, SUFFIXES, describe_fault, import_failed
 from .type_names import find_registered, plain_types
 
 #: Loaders that describe test images, the best one first.
@@ -21,7 +22,8 @@ def read_config(path: str | Path) -> Config:
     """Read a config file of MMSegmentation 1.x and import its ``custom_imports``.
 
     Raises:
-        UserError: If it is not there, is of MMSegmentation 0.x, or imports what is not there.
+        UserError: If it or a file that it inherits from is not there or is no Python, if it is of
+            MMSegmentation 0.x, or imports what is not there.
     """
     path = Path(path)
     if not path.is_file():
@@ -29,11 +31,20 @@ def read_config(path: str | Path) -> Config:
         close = get_close_matches(path.name, names, n=1)
         hint = f'did you mean {path.parent / close[0]}?' if close else 'see configs/pan for names.'
         raise UserError(f'The config {path} is not there; {hint}')
+    if path.suffix not in SUFFIXES:
+        raise UserError(f'The config {path} must end in {", ".join(SUFFIXES)}; type another.')
     try:
         cfg = Config.fromfile(path)
         values = cfg.to_dict()
     except ImportError as error:
-        raise UserError(_import_failed(path, error)) from None
+        raise UserError(import_failed(path, error)) from None
+    except FAULTS as error:
+        raise UserError(describe_fault(path, error)) from None
+    except (KeyError, TypeError) as error:  # keys of two base files, or of another type
+        if 'among bases' not in str(error) and 'base config' not in str(error):
+            raise
+        reason = str(error.args[0])[:150]
+        raise UserError(f'{path} does not fit the files in _base_: {reason}') from None
     data = values.get('data')
     if isinstance(data, dict) and {'train', 'val', 'test', 'samples_per_gpu'} & set(data):
         if not any(values.get(key) for key in ('train_dataloader', *_TESTS)):
@@ -45,19 +56,6 @@ def read_config(path: str | Path) -> Config:
     return cfg
 
 
-def _import_failed(path: str | Path, error: ImportError) -> str:
-    reason = error
-    while isinstance(reason.__cause__ or reason.__context__, ImportError):
-        reason = reason.__cause__ or reason.__context__
-    if isinstance(reason, ModuleNotFoundError) and reason.name:
-        return (
-            f'{path} imports the module {reason.name}, which cannot be found; type '
-            '"PYTHONPATH=FOLDER" before the command, with the folder that holds it.'
-        )
-    text = str(reason).splitlines()[0][:120]
-    return f'A module that {path} imports cannot be imported ({text}); correct custom_imports.'
-
-
 def import_custom_modules(cfg: Config, path: str | Path) -> None:
     """Import the ``custom_imports`` of a checkpoint's config, which runs their code.
 
@@ -67,7 +65,7 @@ def import_custom_modules(cfg: Config, path: str | Path) -> None:
     try:
         import_modules_from_strings(**(cfg.get('custom_imports') or dict(imports=[])))
     except ImportError as error:
-        raise UserError(_import_failed(path, error)) from None
+        raise UserError(import_failed(path, error)) from None
 
 
 def single_entries(name: str, dataset: dict) -> Iterator[tuple[str, dict]]:

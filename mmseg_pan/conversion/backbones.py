@@ -80,7 +80,7 @@ def convert_file(source: str | Path, destination: str | Path) -> dict:
     source, destination = Path(source), Path(destination)
     if destination.suffix != '.pth':
         raise UserError(f'The output {destination} must end in .pth; type such a name.')
-    name_output(destination, '.pth', inputs=[source], option='the output')
+    name_output(destination, '.pth', inputs=[source], option='name')
     state, backbone = convert_state(read_weights(source), str(source))
     write_weights(state, destination, meta=dict(backbone=backbone, source=source.name, file=MARK))
     return backbone

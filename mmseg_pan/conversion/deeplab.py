@@ -17,6 +17,8 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_pan.errors import UserError
+from mmseg_pan.files import disk_errors_explained
+from mmseg_pan.outputs import MARK, name_output
 from mmseg_pan.weights.tensors import write_weights
 
 from .names import MOBILENET_BLOCKS
@@ -250,20 +252,21 @@ def convert_deeplab_file(
         SHA-256 of the source, and whether it is that of the public file.
 
     Raises:
-        UserError: If the file cannot be converted or the outputs' names cannot be meant.
+        UserError: If the file cannot be converted, the outputs' names cannot be meant, or they
+            cannot be written.
     """
     source, backbone, head = Path(source), Path(backbone), Path(head)
     for path in (backbone, head):
         if path.suffix != '.pth':
             raise UserError(f'The output {path} must end in .pth; type such a name.')
-        if path.resolve() == source.resolve():
-            raise UserError(f'{path} would overwrite the input; type another name.')
+        name_output(path, '.pth', inputs=[source], option='name')
     if backbone.resolve() == head.resolve():
         raise UserError(f'Both outputs are {backbone}; type two names.')
     states = convert_deeplab(source)
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    meta = dict(source=source.name, sha256=digest)
+    meta = dict(source=source.name, sha256=digest, file=MARK)
     geometry = dict(strides=STRIDES, dilations=DILATIONS)
-    write_weights(states[0], backbone, meta={**meta, **geometry})
-    write_weights(states[1], head, meta=meta)
+    with disk_errors_explained(backbone.parent):
+        write_weights(states[0], backbone, meta={**meta, **geometry})
+        write_weights(states[1], head, meta=meta)
     return digest, digest == PUBLIC_SHA256

@@ -33,6 +33,7 @@ SEVERITY = {
     'in train and val': 'biases',
     'duplicate id': 'biases',
     'unclear line in list': 'breaks',
+    'mask without image': 'harmless',  # of another split, or of an image that was lost
     'extension in list': 'harmless',
     'two columns in list': 'harmless',
     'empty line in list': 'harmless',

@@ -10,6 +10,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg_pan.errors import UserError
 
 from .label_map_files import check_labels, image_name, image_root, read_label_map
+from .labelled import LabelledImages
 
 
 def confusion_matrix(
@@ -67,14 +68,15 @@ def pixel_accuracy(confusion: np.ndarray) -> float:
     return float(100 * np.trace(confusion) / confusion.sum())
 
 
-def load_truth(dataset: BaseSegDataset, index: int) -> np.ndarray:
-    """Class ids (H, W) of an image of a data set, as a test loads them.
+def load_truth(dataset: BaseSegDataset | LabelledImages, index: int) -> np.ndarray:
+    """Class ids (H, W) of an image, as a test loads them.
 
     Raises:
         UserError: If the mask holds an id that is neither a class nor ignored.
     """
     info = dataset.get_data_info(index)
-    steps = getattr(dataset.pipeline, 'transforms', [])
+    part = dataset.members[index][0] if isinstance(dataset, LabelledImages) else dataset
+    steps = getattr(part.pipeline, 'transforms', [])
     load = next((step for step in steps if isinstance(step, LoadAnnotations)), None)
     truth = (load or LoadAnnotations())(dict(info))['gt_seg_map']
     classes = len(dataset.metainfo['classes'])
@@ -82,7 +84,7 @@ def load_truth(dataset: BaseSegDataset, index: int) -> np.ndarray:
     return truth
 
 
-def truths(dataset: BaseSegDataset):
+def truths(dataset: BaseSegDataset | LabelledImages):
     """Go through a data set's images and their labels.
 
     Yields:
@@ -95,7 +97,7 @@ def truths(dataset: BaseSegDataset):
         yield dataset.get_data_info(index)['img_path'], load_truth(dataset, index)
 
 
-def label_maps(dataset: BaseSegDataset, folder: Path):
+def label_maps(dataset: BaseSegDataset | LabelledImages, folder: Path):
     """Go through a data set's images, their labels and what was predicted for them.
 
     Args:
@@ -126,7 +128,7 @@ def label_maps(dataset: BaseSegDataset, folder: Path):
         yield img_path, truth, prediction
 
 
-def confusions(dataset: BaseSegDataset, folder: Path) -> np.ndarray:
+def confusions(dataset: BaseSegDataset | LabelledImages, folder: Path) -> np.ndarray:
     """Compare a folder of label maps with the labels of a data set.
 
     Args:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from mmengine.config import Config
 
+from mmseg_pan.configs.contents import read_config
 from mmseg_pan.errors import UserError
 
 from .results import Results
@@ -34,7 +35,7 @@ class Experiment(NamedTuple):
 
     def load(self, root: Path) -> Config:
         """Read the config from a checkout, with the changes and the seed."""
-        cfg = Config.fromfile(root / self.config)
+        cfg = read_config(root / self.config)
         cfg.merge_from_dict(deepcopy(self.options))  # it takes "_delete_" out
         cfg.merge_from_dict({'randomness.seed': self.seed})
         return cfg
@@ -72,7 +73,7 @@ def read_spec(path: Path, root: Path, results: Path | None = None) -> Spec:
         raise UserError(f'Results go to a file that ends in .jsonl, not to {results}.')
     if not path.is_file():
         raise UserError(f'{path} is not there; see configs/pan/results for files of experiments.')
-    spec = Config.fromfile(path).to_dict()
+    spec = read_config(path).to_dict()
     known = {'runs', 'options', 'selections', 'compare'}
     rows = spec.get('runs') or []
     fields = {'name', 'config', 'seeds', 'options'}

@@ -2,6 +2,7 @@
 
 import torch
 from mmseg.models.segmentors import EncoderDecoder
+from mmseg.models.utils import Upsample
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -52,6 +53,36 @@ class SegmentorGraph(nn.Module):
         if before._enable_normalize:
             image = (image - before.mean) / before.std
         return image
+
+
+class WholeUpsample(nn.Module):
+    """MMSegmentation's ``Upsample`` by a whole factor, which can be traced for any size.
+
+    ``Upsample`` computes ``int(side * 2.0)``, and tracing keeps the number that its example
+    gives: exported HRNets and FPNHeads would enlarge every image's maps to that size.
+
+    Args:
+        original: With a whole ``scale_factor``.
+    """
+
+    def __init__(self, original: Upsample):
+        super().__init__()
+        self.factor = int(original.scale_factor)
+        self.mode = original.mode
+        self.align_corners = original.align_corners
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Enlarge (N, C, H, W)."""
+        size = [side * self.factor for side in maps.shape[2:]]
+        return F.interpolate(maps, size, mode=self.mode, align_corners=self.align_corners)
+
+
+def replace_upsampling(model: nn.Module) -> None:
+    """Replace every layer that enlarges by a whole factor, see :class:`WholeUpsample`."""
+    for parent in list(model.modules()):
+        for name, child in parent.named_children():
+            if type(child) is Upsample and not child.size and child.scale_factor % 1 == 0:
+                setattr(parent, name, WholeUpsample(child))
 
 
 def describe_network(model: EncoderDecoder, preprocess: bool, labels: bool, shape) -> Description:

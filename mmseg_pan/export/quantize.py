@@ -47,9 +47,7 @@ def quantize(
             f'INT8 is for OpenVINO, and {file} is not a .xml file; export it with '
             '"tools/deployment/export.py ... --format openvino".'
         )
-    out = name_network(out, SUFFIXES['openvino'])
-    if out.resolve() == file.resolve():
-        raise UserError(f'The output would overwrite the input {file}; type another --out.')
+    out = name_network(out, SUFFIXES['openvino'], inputs=[file])
     nncf, openvino = library('nncf'), library('openvino')
     segmentor = ExportedSegmentor(str(file))
     indices = np.linspace(0, len(dataset) - 1, min(images, len(dataset))).astype(int).tolist()

@@ -7,7 +7,7 @@ import json
 import logging
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -16,9 +16,10 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation.fusion import fuse_conv_bn
 from mmseg_pan.files import disk_errors_explained, write_whole
+from mmseg_pan.outputs import name_output
 from mmseg_pan.weights.exported import KEY, SMALLEST_SIDE, SUFFIXES, Description, library
 
-from .graph import SegmentorGraph, describe_network, example
+from .graph import SegmentorGraph, describe_network, example, replace_upsampling
 from .synthetic import TOLERANCE, check_synthetic, reference_logits
 
 
@@ -58,6 +59,7 @@ def export(
     about = describe_network(model, preprocess, labels, shape)
     fused = copy.deepcopy(model)
     fuse_conv_bn(fused)
+    replace_upsampling(fused)
     data = _onnx(SegmentorGraph(fused, preprocess, labels), shape, about)
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder, out.name)
@@ -74,26 +76,27 @@ def export(
     return out
 
 
-def name_network(out: Path, suffix: str) -> Path:
+def name_network(out: Path, suffix: str, inputs: Iterable[Path] = ()) -> Path:
     """Add the suffix where a name does not end in it, and see that nothing else is overwritten.
 
     Args:
         out: As the user typed it; what follows a dot, as in 'pan.v1', is part of the name.
         suffix: '.onnx' or '.xml'.
+        inputs: Files that the tool reads.
 
     Raises:
-        UserError: If there is a file or folder of that name that is no exported network.
+        UserError: If there is a file or folder of that name that is no exported network, or its
+            folder cannot be written.
     """
     out = out if out.suffix.lower() == suffix else out.with_name(out.name + suffix)
-    with disk_errors_explained(out.parent):
-        if out.is_dir() or (out.exists() and KEY.encode() not in out.read_bytes()):
-            raise UserError(f'{out} is there and is no exported network; type another --out.')
-        weights = out.with_suffix('.bin')
-        if suffix == SUFFIXES['openvino'] and weights.exists() and not out.exists():
-            raise UserError(
-                f'{weights} would be overwritten, and has no {out.name} beside it; '
-                'type another --out.'
-            )
+    name_output(out, inputs=inputs, mark=KEY)
+    if out.exists() and not out.stat().st_size:  # elsewhere an empty file may be overwritten
+        raise UserError(f'{out} is there and is no exported network; type another --out.')
+    weights = out.with_suffix('.bin')
+    if suffix == SUFFIXES['openvino'] and weights.exists() and not out.exists():
+        raise UserError(
+            f'{weights} would be overwritten, and has no {out.name} beside it; type another --out.'
+        )
     return out
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import cv2
 import mmcv
 import numpy as np
-from mmseg.datasets import BaseSegDataset
 from PIL import Image
 
 from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation.confusion import confusion_matrix, iou_by_class, load_truth
 from mmseg_pan.evaluation.label_map_files import image_root, read_label_map
+from mmseg_pan.evaluation.labelled import LabelledImages
 
 from .numbers import Numbers
 
@@ -31,7 +31,7 @@ class Gallery:
             its numbers were measured from.
     """
 
-    def __init__(self, dataset: BaseSegDataset, numbers: Numbers, other: Numbers | None = None):
+    def __init__(self, dataset: LabelledImages, numbers: Numbers, other: Numbers | None = None):
         self.dataset, self.numbers, self.other = dataset, numbers, other
         self.root = image_root(dataset)
         self.palette = np.asarray(dataset.metainfo['palette'], np.uint8)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from mmseg.datasets import BaseSegDataset
 
 from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation.components import components
@@ -19,6 +18,7 @@ from mmseg_pan.evaluation.confusion import (
     truths,
 )
 from mmseg_pan.evaluation.label_map_files import image_name, image_root
+from mmseg_pan.evaluation.labelled import LabelledImages
 from mmseg_pan.files import write_whole
 from mmseg_pan.outputs import MARK
 
@@ -69,7 +69,7 @@ class Numbers(NamedTuple):
             return np.where(counted, found, 0).sum(1) / counted.sum(1)
 
 
-def count_numbers(dataset: BaseSegDataset, folder: Path, name: str) -> Numbers:
+def count_numbers(dataset: LabelledImages, folder: Path, name: str) -> Numbers:
     """Hold label maps against the labels of a data set, one image at a time.
 
     Args:
@@ -127,7 +127,7 @@ def read_numbers(folder: Path) -> Numbers:
     return Numbers(**{**values, **lists})
 
 
-def check_comparable(other: Numbers, dataset: BaseSegDataset, folder: Path) -> None:
+def check_comparable(other: Numbers, dataset: LabelledImages, folder: Path) -> None:
     """Stop where another report is about something else than a data set.
 
     Args:

@@ -20,6 +20,7 @@ from mmseg_pan.evaluation.label_map_files import (
     dataset_images,
     image_name,
     image_root,
+    single_datasets,
 )
 from mmseg_pan.reports.report import Report
 
@@ -55,7 +56,7 @@ def plan_report(
         Path(predictions) if predictions else None,
         Path(other) if other else None,
         Path(checkpoint).parent,
-        _facts(cfg, checkpoint, type(dataset).__name__),
+        _facts(cfg, checkpoint, dataset),
         cfg.pretty_text,
     )
 
@@ -93,7 +94,7 @@ def write_label_maps(cfg: Config, folder: str | Path) -> None:
     evaluators[0].update(output_dir=str(folder), keep_results=True)
 
 
-def _facts(cfg: Config, checkpoint: str, dataset: str) -> dict[str, str]:
+def _facts(cfg: Config, checkpoint: str, dataset) -> dict[str, str]:
     names = ('mmseg_pan', 'torch', 'mmcv', 'mmengine', 'mmseg')
     versions = [f'{name} {import_module(name).__version__}' for name in names]
     found = {'config': cfg.filename, 'checkpoint': checkpoint}
@@ -101,9 +102,10 @@ def _facts(cfg: Config, checkpoint: str, dataset: str) -> dict[str, str]:
     if file.is_file():  # not an address
         found['size of the checkpoint'] = filesize.decimal(file.stat().st_size)
         found['SHA-256 of the checkpoint'] = _sha256(file)
+    roots = dict.fromkeys(getattr(part, 'data_root', '') for part in single_datasets(dataset))
     return {
         **found,
-        'data set': f'{dataset}, {cfg.test_dataloader.dataset.get("data_root", "")}',
+        'data set': f'{type(dataset).__name__}, {", ".join(filter(None, roots))}',
         'command': shlex.join(sys.argv),
         'device': device_name(),
         'versions': ', '.join([f'Python {sys.version.split()[0]}', *versions]),

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from mmengine.logging import print_log
-from mmseg.datasets import BaseSegDataset
 
 from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation.components import objects, recall_by_size
 from mmseg_pan.evaluation.intervals import difference_of_networks
 from mmseg_pan.evaluation.label_map_files import dataset_folders
+from mmseg_pan.evaluation.labelled import LabelledImages
 from mmseg_pan.files import disk_errors_explained, write_whole
 from mmseg_pan.fonts import missing_letters
 from mmseg_pan.outputs import MARK, check_folder, check_result
@@ -38,7 +38,7 @@ class Report:
     """A report that is still to be written; making it tells what would prevent that.
 
     Args:
-        dataset: The data set of the test.
+        dataset: The data set of the test, wrapped or not.
         folder: Where ``index.html`` and ``report.npz`` go.
         name: How the run is called.
         predictions: Where the test writes label maps; None: below the folder.
@@ -54,7 +54,7 @@ class Report:
 
     def __init__(
         self,
-        dataset: BaseSegDataset,
+        dataset,
         folder: Path,
         name: str,
         predictions: Path | None = None,
@@ -63,22 +63,16 @@ class Report:
         facts: Mapping[str, str] | None = None,
         config: str = '',
     ):
-        self.dataset, self.folder, self.name = dataset, folder, name
+        self.folder, self.name = folder, name
+        self.dataset = LabelledImages(dataset, '--report')
         self.logs, self.facts, self.config = logs, facts or {}, config
         self.predictions = predictions or folder / 'predictions'
-        if not isinstance(dataset, BaseSegDataset) or 'seg_map_path' not in dataset.get_data_info(
-            0
-        ):
-            raise UserError(
-                '--report needs labels to compare with, and the data set of test_dataloader has '
-                'none or is several; test on one with labels, or leave --report out.'
-            )
         self.other = None
         if other is not None:
             if other.resolve() == folder.resolve():
                 raise UserError(f'--report and --compare both name {folder}; name two folders.')
             self.other = read_numbers(other)
-            check_comparable(self.other, dataset, other)
+            check_comparable(self.other, self.dataset, other)
         check_folder(folder, dataset_folders(dataset), '--report')
         for name in ('index.html', FILE):
             check_result(folder / name, option='--report')

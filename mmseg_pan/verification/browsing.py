@@ -91,7 +91,7 @@ def denormalised(inputs: torch.Tensor, preprocessor: torch.nn.Module) -> np.ndar
     """Undo a preprocessor's normalisation.
 
     Args:
-        inputs: ``(3, H, W)`` as the network gets it, RGB.
+        inputs: ``(C, H, W)`` as the network gets it, RGB or grey; of more bands the first three.
         preprocessor: Its ``mean`` and ``std`` are used where it has them.
 
     Returns:
@@ -100,6 +100,7 @@ def denormalised(inputs: torch.Tensor, preprocessor: torch.nn.Module) -> np.ndar
     mean = getattr(preprocessor, 'mean', torch.zeros(1))
     std = getattr(preprocessor, 'std', torch.ones(1))
     image = (inputs * std + mean).round().clamp(0, 255).to(torch.uint8)
+    image = image[:3] if len(image) >= 3 else image[:1].expand(3, -1, -1)
     return image.permute(1, 2, 0).numpy()
 
 

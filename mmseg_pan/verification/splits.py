@@ -1,5 +1,6 @@
 """The images and masks that a config, or a folder in VOC's layout, would train on."""
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from mmengine.registry import init_default_scope
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
-from mmseg_pan.configs.contents import single_entries
+from mmseg_pan.configs.contents import read_config, single_entries
 from mmseg_pan.datasets import CheckedSegDataset
 from mmseg_pan.datasets.inspection import (
     Fault,
@@ -19,7 +20,7 @@ from mmseg_pan.datasets.inspection import (
     repeated,
     shortened,
 )
-from mmseg_pan.datasets.lists import Found, is_image_name, read_lines
+from mmseg_pan.datasets.lists import Found, is_image_name, read_lines, walk_files
 from mmseg_pan.datasets.reading import Loading
 from mmseg_pan.errors import UserError
 
@@ -59,11 +60,7 @@ def read_splits(target: str | Path) -> list[Split]:
     if target.is_dir():
         named = _of_folder(target)
     elif target.is_file():
-        try:
-            config = Config.fromfile(target)
-        except (OSError, SyntaxError, KeyError, ValueError) as error:
-            raise UserError(f'{target} cannot be read as a config ({error}).') from error
-        named = _of_config(config, target)
+        named = _of_config(read_config(target), target)
     else:
         raise UserError(
             f'{target} is not there; give a config such as configs/pan/pan_r101-d16_voc.py, or '
@@ -145,6 +142,8 @@ def _read_split(role: str, config: dict) -> Split:
             faults += _stock_faults(source)
     if not (pairs or faults):
         raise UserError(f'{source} names no image at all; set data_root in the config.')
+    if not listed:
+        faults += _lone_masks(dataset, pairs)
     faults += repeated(pairs, source)
     return Split(
         role,
@@ -165,6 +164,20 @@ def _faults_of(found: Found, source: str, suffix: str) -> Iterator[Fault]:
         yield Fault('unclear line in list', source, f'line {number}: {text[:60]!r}')
     if found.left_out:
         yield left_out_fault(source, suffix, found.left_out)
+
+
+def _lone_masks(dataset: BaseSegDataset, pairs: list[tuple[str, str | None]]) -> Iterator[Fault]:
+    """The masks of a folder that belong to no image, as one fault."""
+    folder = dataset.data_prefix.get('seg_map_path')
+    if not folder or not Path(folder).is_dir():
+        return
+    used = {str(Path(path)) for pair in pairs for path in pair if path}
+    masks = (str(path) for path in walk_files(Path(folder)))
+    lone = [path for path in masks if path.endswith(dataset.seg_map_suffix) and path not in used]
+    if lone:
+        names = ', '.join(os.path.relpath(path, folder) for path in sorted(lone)[:5])
+        more = f' and {len(lone) - 5:,} more' if len(lone) > 5 else ''
+        yield Fault('mask without image', folder, f'{names}{more}')
 
 
 def _stock_faults(source: str) -> Iterator[Fault]:

@@ -190,3 +190,36 @@ def test_files_come_sorted_whatever_the_disk_gives(tmp_path_factory, names):
     for name in names:
         (folder / name).touch()
     assert [path.name for path in walk_files(folder)] == sorted(names)
+
+
+def test_masks_that_belong_to_no_image_are_named(tmp_path):
+    write_pair(tmp_path)
+    write_pair(tmp_path, 'deep/b.jpg')
+    assert verify(config_file(tmp_path)).faults == []
+    for name in ('deep/b.jpg', *(f'lost{number}.jpg' for number in range(6))):
+        write_pair(tmp_path, name).unlink()
+    (tmp_path / 'masks/notes.txt').write_text('no mask')
+    result = verify(config_file(tmp_path))
+    (fault,) = result.faults
+    assert (fault.kind, fault.path) == ('mask without image', str(tmp_path / 'masks'))
+    assert fault.detail == 'deep/b.png, lost0.png, lost1.png, lost2.png, lost3.png and 2 more'
+    assert not result.harmful  # they may be of another split
+
+
+def test_masks_that_a_list_does_not_name_are_no_fault(tmp_path):
+    write_pair(tmp_path)
+    write_pair(tmp_path, 'other.jpg')
+    (tmp_path / 'list.txt').write_text('a\n')
+    assert verify(config_file(tmp_path, ann_file='list.txt')).faults == []
+
+
+@pytest.mark.parametrize('kind', ['CheckedSegDataset', 'BaseSegDataset'])
+def test_masks_beside_their_images(kind, tmp_path):
+    """One folder for both: an image is no mask, whatever its suffix."""
+    image = write_pair(tmp_path)
+    (tmp_path / 'masks/a.png').rename(tmp_path / 'images/a_mask.png')
+    image.rename(tmp_path / 'images/a.png')
+    folders = dict(img_path='images', seg_map_path='images')
+    more = dict(data_prefix=folders, img_suffix='.png', seg_map_suffix='_mask.png', type=kind)
+    faults = verify(config_file(tmp_path, **more)).faults
+    assert 'mask without image' not in [fault.kind for fault in faults]

@@ -97,7 +97,7 @@ def randomize(module):
     branches would be zero and any two networks would agree.
     """
     for name, tensor in module.state_dict().items():
-        if name.endswith('num_batches_tracked'):
+        if not tensor.is_floating_point():  # counters, and Swin's indices
             continue
         if tensor.dim() == 4:
             tensor.normal_(0, tensor[0].numel() ** -0.5)

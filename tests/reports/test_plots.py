@@ -196,7 +196,7 @@ def test_mistakes_of_confusion_matrix(call, maps, tmp_path):
     del cfg.test_dataloader.dataset.data_prefix['seg_map_path']
     cfg.dump(unlabelled)
     done = call('confusion_matrix.py', unlabelled, maps, '--out', out)
-    assert_refused(done, 'has no labels to compare with')
+    assert_refused(done, 'A confusion matrix needs labels to compare with')
     Image.fromarray(np.full((64, 64), 9, np.uint8)).save(maps / 'val_00002.png')
     done = call('confusion_matrix.py', TOY, maps, '--out', out)
     assert_refused(done, r'val_00002\.jpg in .* holds the id 9, .* classes 0 to 6')

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from mmengine.model import ImgDataPreprocessor
 from PIL import Image
 
+from mmseg_pan.verification.browsing import denormalised
 from tests.mini_voc import MiniVOC, make_mini_voc
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -100,6 +103,39 @@ def test_browse_writes_what_the_network_sees(call_tool, tmp_path):
         assert picture[:64, :64].std() > 1  # not padding
     done = call_tool('analysis_tools/browse_dataset.py', 'no.py', check=False)
     assert_one_sentence(done, 'no.py is not there')
+
+
+GREY = """
+_base_ = {base!r}
+model = dict(
+    backbone=dict(in_channels=1),
+    data_preprocessor=dict(mean=[100.0], std=[50.0], bgr_to_rgb=False),
+)
+_base_.train_pipeline[0]['color_type'] = 'grayscale'
+_base_.test_pipeline[0]['color_type'] = 'grayscale'
+train_dataloader = dict(dataset=dict(pipeline=_base_.train_pipeline))
+val_dataloader = dict(dataset=dict(pipeline=_base_.test_pipeline))
+"""
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_browse_shows_what_a_grey_network_sees(call_tool, tmp_path, split):
+    (tmp_path / 'grey.py').write_text(GREY.format(base=str(TOY)))
+    out = tmp_path / 'pictures'
+    command = ['analysis_tools/browse_dataset.py', tmp_path / 'grey.py', '--output-dir', out]
+    call_tool(*command, '--number', 2, '--split', split)
+    for path in sorted(out.iterdir(), reverse=True):
+        picture = np.asarray(Image.open(path).convert('RGB')).astype(int)
+        photo = picture[:64, :64]
+        assert photo.std() > 1 and np.ptp(photo, axis=2).max() == 0
+    assert len(list(out.iterdir())) == 2
+
+
+@pytest.mark.parametrize('bands', [1, 2, 3, 4])
+def test_any_number_of_bands_is_shown(bands):
+    plain = ImgDataPreprocessor()
+    image = denormalised(torch.full((bands, 5, 7), 9.0), plain)
+    assert image.shape == (5, 7, 3) and (image == 9).all()
 
 
 def test_training_on_a_foreign_id_ends_in_one_sentence(run_tool, toy_root, tmp_path):

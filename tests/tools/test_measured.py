@@ -66,6 +66,46 @@ def test_table_report_and_matrix_give_one_number(config, run_tool, tmp_path, toy
     assert float(re.findall(r'mIoU ([\d.]+)', drawn)[0]) == pytest.approx(expected, abs=0.006)
 
 
+PARTS = """
+def part(folder):
+    prefix = dict(img_path='images/' + folder, seg_map_path='masks/' + folder)
+    return dict(common, data_prefix=prefix)
+one, two = part('one'), part('two')
+test_dataloader = dict(loader, dataset=dict(_delete_=True, {}))
+"""
+WRAPPED = {
+    'several': "type='ConcatDataset', datasets=[two, one]",
+    'repeated': "type='RepeatDataset', times=2, dataset=dict(common)",
+    'one of them repeated': (
+        "type='ConcatDataset', datasets=[dict(type='RepeatDataset', times=3, dataset=two), one]"
+    ),
+}
+
+
+@pytest.mark.parametrize('name', list(WRAPPED))
+def test_wrapped_data_sets_give_one_number_too(name, config, run_tool, tmp_path, toy_checkpoint):
+    cfg = config(PARTS.format(WRAPPED[name]) + ONE_PLACE)
+    table = run_tool('test.py', cfg, toy_checkpoint, '--report', 'report').stdout
+    expected = float(re.findall(r'mIoU: ([\d.]+)', table)[-1])
+    page = (tmp_path / 'report/index.html').read_text()
+    assert float(re.findall(r'mIoU ([\d.]+)', page)[0]) == pytest.approx(expected, abs=0.006)
+    for image in ('one/1.png', 'two/1.png', 'two/2.png'):
+        assert image in page
+    assert [f'>{letter}<' in page for letter in 'abc'] == [True] * 3  # names of the classes
+    maps = tmp_path / 'report/predictions'
+    drawn = run_tool('analysis_tools/confusion_matrix.py', cfg, maps, '--out', 'm.png').stdout
+    assert float(re.findall(r'mIoU ([\d.]+)', drawn)[0]) == pytest.approx(expected, abs=0.006)
+
+
+def test_parts_of_other_classes_are_refused(config, run_tool, toy_checkpoint):
+    parts = PARTS.format(WRAPPED['several'])
+    other = "\ntwo['metainfo'] = dict(classes=tuple('abcdegf'))\ntest_dataloader"
+    cfg = config(parts.replace('\ntest_dataloader', other, 1) + ONE_PLACE)
+    done = run_tool('test.py', cfg, toy_checkpoint, check=False)
+    assert done.returncode == 2
+    assert 'error: The parts of test_dataloader have different classes' in done.stderr
+
+
 def test_an_ignored_id_that_one_place_sets_trains(config, run_tool):
     run_tool('train.py', config(ONE_PLACE), '--work-dir', 'run')
 

@@ -11,13 +11,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from mmseg_pan import cli
 from mmseg_pan.cli import ConfigOptions, load_config, run_tool
 from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation.confusion import confusions, mean_iou
+from mmseg_pan.evaluation.labelled import LabelledImages
 from mmseg_pan.figures import check_picture, write_picture
 from mmseg_pan.fonts import missing_letters
 from mmseg_pan.reports.plots import draw_confusion
@@ -50,12 +50,7 @@ def main() -> None:
             f'"tools/test.py {args.config} CHECKPOINT --out {args.predictions}".'
         )
     cli.check_data(cfg, 'test')
-    dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    if not isinstance(dataset, BaseSegDataset) or 'seg_map_path' not in dataset.get_data_info(0):
-        raise UserError(
-            f'The test data of {args.config} has no labels to compare with, or is several data '
-            'sets; take a config whose test_dataloader has one with data_prefix.seg_map_path.'
-        )
+    dataset = LabelledImages(DATASETS.build(cfg.test_dataloader.dataset), 'A confusion matrix')
     matrix, classes = confusions(dataset, args.predictions).sum(0), dataset.metainfo['classes']
     kind = args.out.suffix[1:]
     write_picture(draw_confusion(matrix, classes, args.normalize, kind), args.out)

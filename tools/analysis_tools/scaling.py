@@ -65,7 +65,7 @@ def main() -> None:
     numbers = name_output(args.out.with_suffix('.json'))
     init_default_scope('mmseg')
     torch.manual_seed(0)
-    configs = {Path(name).stem.split('_')[1]: cli.load_config(name) for name in args.configs}
+    configs = dict(zip(_labels(args.configs), map(cli.load_config, args.configs), strict=True))
     first = next(iter(configs.values()))
     cli.check_data(first, 'train')
     sizes = scaling.time_by_size(configs, args.sides, args.rounds)
@@ -84,6 +84,13 @@ def main() -> None:
     write_picture((json.dumps(found, indent=1) + '\n').encode(), numbers)
     draw(found, args.out)
     print(json.dumps(found, indent=1))
+
+
+def _labels(configs: list[str]) -> list[str]:
+    """Backbones, such as 'r18-d16', where they tell the configs apart; else whole names."""
+    stems = [Path(name).stem for name in configs]
+    backbones = {stem.split('_')[1] for stem in stems if '_' in stem}
+    return [stem.split('_')[1] for stem in stems] if len(backbones) == len(stems) else stems
 
 
 def _milliseconds(times: dict[str, list[float]]) -> dict[str, list[float]]:
