@@ -4,6 +4,7 @@ import re
 import statistics
 from pathlib import Path
 
+from .recipes import by_recipe, titles
 from .results import read_results
 
 _PLACE = re.compile(r'(<!-- results: (\w+) -->\n).*?(<!-- end -->)', re.S)
@@ -27,19 +28,23 @@ def with_tables(text: str, folder: Path) -> str:
 def tables(lines: list[dict]) -> str:
     """Write runs, as mean and standard deviation over seeds, and comparisons.
 
-    A difference whose interval holds zero is "not resolved"; with one seed on a side there is
+    Runs of one name and different recipes have a row each, which says in what they differ. A
+    difference whose interval holds zero is "not resolved"; with one seed on a side there is
     no interval.
     """
     runs = [line for line in lines if line['kind'] == 'run']
-    names = list(dict.fromkeys(line['name'] for line in runs))
+    groups = by_recipe(runs)
+    named = titles(groups)
+    title_of = {
+        line.get('run'): name for name, group in zip(named, groups, strict=True) for line in group
+    }
     means = [key for key in (runs[0] if runs else {}) if key.startswith('mIoU')]
     columns = [_title(key) for key in means]
     rows = [
         ['', 'seeds', *columns, 'accuracy %', 's / iteration'],
         ['---', '---:', *['---:'] * (len(means) + 2)],
     ]
-    for name in names:
-        some = [line for line in runs if line['name'] == name]
+    for name, some in zip(named, groups, strict=True):
         rows.append(
             [name, str(len(some))]
             + [_spread([line[key] for line in some]) for key in (*means, 'aAcc')]
@@ -50,7 +55,8 @@ def tables(lines: list[dict]) -> str:
     if compared:
         rows = [['difference', *columns], ['---'] * (len(means) + 1)]
         for line in compared:
-            pair = f'{line["first"]} minus {line["second"]}'
+            sides = zip((line['first'], line['second']), line.get('runs', [[], []]), strict=True)
+            pair = ' minus '.join(title_of[side[0]] if side else name for name, side in sides)
             rows.append([pair, *(_difference(line[key]) for key in means)])
         text += '\n\n' + _table(rows)
     return text
