@@ -23,7 +23,7 @@ def by_recipe(lines: list[dict]) -> list[list[dict]]:
 
 
 def newest_by_name(lines: list[dict]) -> dict[str, list[dict]]:
-    """The runs of each name; where several recipes have it, those of the one that was added last."""
+    """The runs of each name; of several recipes with one name, those of the last on record."""
     return {runs[0]['name']: runs for runs in by_recipe(lines)}
 
 

@@ -4,6 +4,7 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -117,9 +118,8 @@ class Results(NamedTuple):
                 different images, or it is not known whether they were.
         """
         loaded = [[self.counts(line['run']) for line in side] for side in sides]
-        reference = sides[0][0], loaded[0][0]
-        for line, counts in zip(sum(map(list, sides), []), sum(loaded, []), strict=True):
-            _check_same_images(*reference, line, counts)
+        for line, counts in zip(chain(*sides), chain(*loaded), strict=True):
+            _check_same_images(sides[0][0], loaded[0][0], line, counts)
         first, second = (np.stack([counts.matrices for counts in side]) for side in loaded)
         found = {}
         for key, chosen in selections.items():
