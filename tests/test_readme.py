@@ -174,7 +174,7 @@ UNSIGNED = {'0.24', '0.05'}
 
 def sentences(section: str) -> str:
     text = re.sub(r'<!--.*?-->|```\w+\n.*?```|\(https?:[^)]+\)', '', section, flags=re.S)
-    text = re.sub(r'(torch|Python) \S+', '', text)
+    text = re.sub(r'(torch |Python |Apache-)\S+', '', text)
     return '\n'.join(line for line in text.splitlines() if line[:1] != '|')
 
 

@@ -47,7 +47,7 @@ def tables(lines: list[dict]) -> str:
     for name, some in zip(named, groups, strict=True):
         rows.append(
             [name, str(len(some))]
-            + [spread([line[key] for line in some]) for key in (*means, 'aAcc')]
+            + [mean_and_deviation([line[key] for line in some]) for key in (*means, 'aAcc')]
             + [f'{statistics.mean(line["seconds_per_iteration"] for line in some):.2f}']
         )
     text = _table(rows)
@@ -67,7 +67,7 @@ def _title(key: str) -> str:
     return f'mIoU %, {selection} classes' if selection else 'mIoU %'
 
 
-def spread(values: list[float], digits: int = 2) -> str:
+def mean_and_deviation(values: list[float], digits: int = 2) -> str:
     """Write a mean and, of several values, the standard deviation in brackets."""
     mean = f'{statistics.mean(values):.{digits}f}'
     return f'{mean} ({statistics.stdev(values):.{digits}f})' if len(values) > 1 else mean

@@ -38,7 +38,7 @@ def identify(cfg: Config) -> dict:
     content = {key: value for key, value in cfg.to_dict().items() if key not in _NOT_DECIDING}
     content['randomness'] = {**content.get('randomness', {}), 'seed': None}
     text = json.dumps(_portable(content, '', '', weights), sort_keys=True)
-    return dict(config_sha256=_sha256(text.encode()), lists=_lists(content), weights=weights)
+    return dict(config_sha256=_digest(text.encode()), lists=_lists(content), weights=weights)
 
 
 def is_known(identity: dict) -> bool:
@@ -79,7 +79,7 @@ def _change(name: str, old: str | None, new: str | None) -> list[str]:
     return [] if old == new else [f'{name} changed: recorded {old[:12]}, now {new[:12]}']
 
 
-def _sha256(data: bytes) -> str:
+def _digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
@@ -106,7 +106,7 @@ def _portable(value, place: str, root: str, weights: dict):
 def _portable_text(text: str, place: str, root: str, weights: dict) -> str:
     named = text.endswith(_WEIGHTS) and '{' not in text and '://' not in text
     if not place.endswith('ann_file') and (named or os.path.isfile(text)):
-        weights[place] = _sha256(Path(text).read_bytes()) if os.path.isfile(text) else None
+        weights[place] = _digest(Path(text).read_bytes()) if os.path.isfile(text) else None
         return 'a local file'
     if not os.path.isabs(text):
         return text
@@ -117,7 +117,7 @@ def _portable_text(text: str, place: str, root: str, weights: dict) -> str:
 def _lists(content: dict) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for split in ('train', 'test'):
-        for dataset in _datasets(content.get(f'{split}_dataloader')):
+        for dataset in _described_sets(content.get(f'{split}_dataloader')):
             for name, digest in _sources(dataset):
                 if found.get(name, digest) != digest:  # two data sets, each with a list of a name
                     name = f'{split}: {name}'
@@ -125,7 +125,7 @@ def _lists(content: dict) -> dict[str, str | None]:
     return found
 
 
-def _datasets(value) -> Iterator[dict]:
+def _described_sets(value) -> Iterator[dict]:
     """Descriptions of data sets, inside wrappers as well."""
     if isinstance(value, dict):
         if value.get('ann_file') or 'data_prefix' in value:
@@ -133,7 +133,7 @@ def _datasets(value) -> Iterator[dict]:
         value = list(value.values())
     if isinstance(value, list | tuple):
         for one in value:
-            yield from _datasets(one)
+            yield from _described_sets(one)
 
 
 def _sources(dataset: dict) -> Iterator[tuple[str, str | None]]:
@@ -141,7 +141,7 @@ def _sources(dataset: dict) -> Iterator[tuple[str, str | None]]:
     root = dataset.get('data_root') or ''
     recipe = Path(root, RECIPE)  # the ids of a toy set do not tell its images
     if recipe.is_file():
-        yield RECIPE, _sha256(recipe.read_bytes())
+        yield RECIPE, _digest(recipe.read_bytes())
     name = dataset.get('ann_file') or dataset['data_prefix'].get('img_path', '')
     path = Path(root, name)
     yield _portable_text(str(name), 'ann_file', root, {}), _hash_names(path)
@@ -154,7 +154,7 @@ def _hash_names(path: Path) -> str | None:
         try:
             names = read_ids(path)
         except UserError:  # not text
-            return _sha256(path.read_bytes())
+            return _digest(path.read_bytes())
     else:
         return None
-    return _sha256(''.join(f'{name}\n' for name in names).encode())
+    return _digest(''.join(f'{name}\n' for name in names).encode())

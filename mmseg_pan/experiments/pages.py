@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmseg_pan.errors import UserError
 
-from .card import spread
+from .card import mean_and_deviation
 from .recipes import newest_by_name
 from .results import read_results
 
@@ -85,7 +85,7 @@ def _of_runs(root: Path, source: str) -> Callable[[str, str], str]:
             )
         key, _, digits = column.partition(':')
         if key.startswith('cost '):
-            return _cost(costs, name, key.removeprefix('cost '))
+            return _cost_of(costs, name, key.removeprefix('cost '))
         runs = recipes[name]
         if key == 'seconds':
             values = [line['iterations'] * line['seconds_per_iteration'] for line in runs]
@@ -93,12 +93,12 @@ def _of_runs(root: Path, source: str) -> Callable[[str, str], str]:
             values = [line[key] for line in runs]
         else:
             raise _missing(key, f'{source}.jsonl')
-        return spread(values, int(digits or 2))
+        return mean_and_deviation(values, int(digits or 2))
 
     return cell
 
 
-def _cost(costs: list[dict], name: str, key: str) -> str:
+def _cost_of(costs: list[dict], name: str, key: str) -> str:
     network = next((one for one in costs if one['name'] == name), {})
     if key == 'multiply_adds' and key in network:
         return f'{network[key] / 1e9:.2f}'
