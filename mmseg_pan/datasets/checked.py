@@ -2,6 +2,7 @@
 
 import logging
 import os.path as osp
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,24 @@ class CheckedSegDataset(BaseSegDataset):
 
     A list may have a byte-order mark, empty lines, suffixes, or images and masks in two columns.
 
+    Args:
+        folds: The part of the images to take, as ``dict(count=3, used=(1, 2))``: images are dealt
+            in turn to ``count`` folds, numbered from 0, and those of the folds ``used`` are taken.
+            None: all images.
+
     Raises:
         UserError: If the folder, the list, an image or a mask is missing, the list is
-            empty, or no classes are given; on loading, if a file is damaged, image and
-            mask differ in size, or the mask holds colours or an id outside the classes.
+            empty, no classes are given, or ``folds`` takes nothing; on loading, if a file is
+            damaged, image and mask differ in size, or the mask holds colours or an id outside
+            the classes.
     """
 
     #: What to type when data is missing; ends the sentence of the error.
     HINT = 'set data_root in the config to the folder that holds it'
+
+    def __init__(self, *args, folds: dict | None = None, **kwargs) -> None:
+        self._folds = None if folds is None else _folds(**folds)
+        super().__init__(*args, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         """Read the list and check that each of its files is there."""
@@ -50,7 +61,7 @@ class CheckedSegDataset(BaseSegDataset):
                 'config, in the order of the ids in the masks.'
             )
         if self.backend_args:  # files behind a remote back end are not ours to check
-            return super().load_data_list()
+            return self._taken(super().load_data_list())
         if self.data_root and not osp.isdir(self.data_root):
             raise UserError(f'The data folder {self.data_root} is not there; {self.HINT}.')
         if self.ann_file and not osp.exists(self.ann_file):
@@ -108,8 +119,24 @@ class CheckedSegDataset(BaseSegDataset):
             self.data_root or '',
         )
         if self.ann_file and not osp.isdir(self.ann_file):
-            return of_list(self.ann_file, layout)
-        return of_folder(layout)
+            found = of_list(self.ann_file, layout)
+        else:
+            found = of_folder(layout)
+        found.pairs = self._taken(found.pairs)
+        return found
+
+    def _taken(self, entries: list) -> list:
+        if self._folds is None:
+            return entries
+        count, used = self._folds
+        taken = [entry for i, entry in enumerate(entries) if i % count in used]
+        if entries and not taken:
+            source = self.ann_file or self.data_prefix['img_path']
+            raise UserError(
+                f'{source} names {len(entries)} images, and none of them is in the folds '
+                f'{sorted(used)} of {count}; name more images, or leave "folds" out of the config.'
+            )
+        return taken
 
     def prepare_data(self, idx: int) -> Any:
         """Inspect a pair when it first comes, and run the pipeline on it.
@@ -161,6 +188,15 @@ class CheckedSegDataset(BaseSegDataset):
             logger='current',
             level=logging.WARNING,
         )
+
+
+def _folds(count: int, used: Sequence[int]) -> tuple[int, frozenset[int]]:
+    if not used or not set(used) <= set(range(count)):
+        raise UserError(
+            f'folds=dict(count={count}, used={used}) takes no part of the images: "used" must '
+            'name folds from 0 to "count" - 1.'
+        )
+    return count, frozenset(used)
 
 
 @DATASETS.register_module()

@@ -7,12 +7,15 @@ from mmseg_pan.benchmarks.contenders import from_config
 from mmseg_pan.benchmarks.timing import quartiles
 from mmseg_pan.errors import UserError
 
+from .recipes import newest_by_name
 from .results import read_results
 from .spec import Spec
 
 
 def accuracy_over_cost(spec: Spec, mean: str, shape: tuple[int, int], rounds: int) -> list[dict]:
     """Take the networks of a file of experiments that have results, and time them in turns.
+
+    Where a name has runs of several recipes on record, those of the newest count.
 
     Args:
         spec: The experiments.
@@ -30,10 +33,11 @@ def accuracy_over_cost(spec: Spec, mean: str, shape: tuple[int, int], rounds: in
     """
     lines = [line for line in read_results(spec.results.path) if line['kind'] == 'run']
     experiments = {experiment.name: experiment for experiment in spec.experiments}
-    accuracy = {}
-    for line in lines:
-        if line['name'] in experiments and mean in line:
-            accuracy.setdefault(line['name'], []).append(line[mean])
+    accuracy = {
+        name: [line[mean] for line in runs if mean in line]
+        for name, runs in newest_by_name(lines).items()
+        if name in experiments and any(mean in line for line in runs)
+    }
     if not accuracy:
         known = sorted({key for line in lines for key in line if key.startswith('mIoU')})
         raise UserError(

@@ -4,6 +4,7 @@ import re
 import statistics
 from pathlib import Path
 
+from .recipes import by_recipe, titles
 from .results import read_results
 
 _PLACE = re.compile(r'(<!-- results: (\w+) -->\n).*?(<!-- end -->)', re.S)
@@ -27,22 +28,26 @@ def with_tables(text: str, folder: Path) -> str:
 def tables(lines: list[dict]) -> str:
     """Write runs, as mean and standard deviation over seeds, and comparisons.
 
-    A difference whose interval holds zero is "not resolved"; with one seed on a side there is
+    Runs of one name and different recipes have a row each, which says in what they differ. A
+    difference whose interval holds zero is "not resolved"; with one seed on a side there is
     no interval.
     """
     runs = [line for line in lines if line['kind'] == 'run']
-    names = list(dict.fromkeys(line['name'] for line in runs))
+    groups = by_recipe(runs)
+    named = titles(groups)
+    title_of = {
+        line.get('run'): name for name, group in zip(named, groups, strict=True) for line in group
+    }
     means = [key for key in (runs[0] if runs else {}) if key.startswith('mIoU')]
     columns = [_title(key) for key in means]
     rows = [
         ['', 'seeds', *columns, 'accuracy %', 's / iteration'],
         ['---', '---:', *['---:'] * (len(means) + 2)],
     ]
-    for name in names:
-        some = [line for line in runs if line['name'] == name]
+    for name, some in zip(named, groups, strict=True):
         rows.append(
             [name, str(len(some))]
-            + [_spread([line[key] for line in some]) for key in (*means, 'aAcc')]
+            + [mean_and_deviation([line[key] for line in some]) for key in (*means, 'aAcc')]
             + [f'{statistics.mean(line["seconds_per_iteration"] for line in some):.2f}']
         )
     text = _table(rows)
@@ -50,7 +55,8 @@ def tables(lines: list[dict]) -> str:
     if compared:
         rows = [['difference', *columns], ['---'] * (len(means) + 1)]
         for line in compared:
-            pair = f'{line["first"]} minus {line["second"]}'
+            sides = zip((line['first'], line['second']), line.get('runs', [[], []]), strict=True)
+            pair = ' minus '.join(title_of[side[0]] if side else name for name, side in sides)
             rows.append([pair, *(_difference(line[key]) for key in means)])
         text += '\n\n' + _table(rows)
     return text
@@ -61,9 +67,10 @@ def _title(key: str) -> str:
     return f'mIoU %, {selection} classes' if selection else 'mIoU %'
 
 
-def _spread(values: list[float]) -> str:
-    mean = f'{statistics.mean(values):.2f}'
-    return f'{mean} ({statistics.stdev(values):.2f})' if len(values) > 1 else mean
+def mean_and_deviation(values: list[float], digits: int = 2) -> str:
+    """Write a mean and, of several values, the standard deviation in brackets."""
+    mean = f'{statistics.mean(values):.{digits}f}'
+    return f'{mean} ({statistics.stdev(values):.{digits}f})' if len(values) > 1 else mean
 
 
 def _difference(found: dict) -> str:

@@ -72,11 +72,21 @@ def run_demonstration(root: Path, data: Path, out: Path, options: dict) -> None:
         make_toy_shapes(data)
     os.environ['TOY_ROOT'] = str(data.resolve())  # configs look there
     run_all(spec, out)
-    folders = {experiment.name: out / experiment.folder for experiment in spec.experiments}
+    runs = {e.name: e.folder(e.identity(root)) for e in spec.experiments}
+    folders = {name: out / run for name, run in runs.items()}
     losses = {name: dict(loss=curve(read_rows(f), 'loss')) for name, f in folders.items()}
     write_picture(draw_curves(losses, dict(loss='training loss (cross-entropy)')), out / 'loss.png')
     draw_predictions(data, folders, out / 'predictions.png')
-    print_table(read_results(spec.results.path))
+    # A record of an earlier version may hold other runs.
+    shown = [set(side) for side in ({runs['PAN']}, {runs['FCN']})]
+    print_table(
+        [
+            line
+            for line in read_results(spec.results.path)
+            if line.get('run') in runs.values()
+            or [set(side) for side in line.get('runs', [])] == shown
+        ]
+    )
     print(f'\nPictures: {out / "predictions.png"}\nLoss:     {out / "loss.png"}')
 
 

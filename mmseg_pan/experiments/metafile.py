@@ -5,6 +5,7 @@ from pathlib import Path
 import yaml
 from mmengine.config import Config
 
+from .recipes import by_recipe
 from .results import read_results
 
 DATA = dict(
@@ -12,8 +13,6 @@ DATA = dict(
     CityscapesDataset='Cityscapes',
     ToyShapesDataset='toy shapes',
 )
-# Where weights lie and how memory is laid out: not another recipe.
-LOCAL = {'model.backbone.init_cfg.checkpoint', 'custom_hooks'}
 COLLECTION = dict(
     Name='PAN',
     License='Apache License 2.0',
@@ -30,18 +29,25 @@ COLLECTION = dict(
 def metafile(root: Path) -> str:
     """List every config of configs/pan, with the mean over seeds where there are results.
 
+    A result is of one results file, one machine, one set of options and one set of lists; what
+    differs in any of them is a result of its own.
+
     Args:
         root: Of the checkout.
     """
     folder = root / 'configs' / 'pan'
-    lines = [line for file in sorted(folder.glob('results/*.jsonl')) for line in read_results(file)]
-    models = [_entry(file, root, lines) for file in sorted(folder.glob('*.py'))]
+    found = [
+        _result(file.relative_to(root), runs)
+        for file in sorted(folder.glob('results/*.jsonl'))
+        for runs in by_recipe(read_results(file))
+    ]
+    models = [_entry(file, root, found) for file in sorted(folder.glob('*.py'))]
     head = '# Written by tools/misc/write_results.py.\n'
     content = dict(Collections=[COLLECTION], Models=models)
     return head + yaml.safe_dump(content, sort_keys=False, width=100)
 
 
-def _entry(file: Path, root: Path, lines: list[dict]) -> dict:
+def _entry(file: Path, root: Path, found: list[tuple[str, dict]]) -> dict:
     cfg = Config.fromfile(file)
     path = str(file.relative_to(root))
     backbone = cfg.model.backbone
@@ -58,23 +64,37 @@ def _entry(file: Path, root: Path, lines: list[dict]) -> dict:
             'Iterations': cfg.train_cfg.max_iters,
         },
     }
-    # With other options than the config's, a run says nothing about the config.
-    # One run a seed, though several files may have it.
-    found = {
-        line['seed']: line
-        for line in lines
-        if line.get('config') == path and not set(line['options']) - LOCAL
-    }
-    runs = list(found.values())
-    if runs:
-        means = {
-            key: round(sum(line[key] for line in runs) / len(runs), 2)
-            for key in runs[0]
-            if key.startswith('mIoU')
-        }
-        entry['Metadata']['Training Resources'] = runs[0]['device']
-        # A part of a data set is not the data set.
-        images = runs[0].get('test_images')
-        name = f'{data}, {images} images' if images else data
-        entry['Results'] = dict(Task='Semantic Segmentation', Dataset=name, Metrics=means)
+    results = [
+        result | dict(Dataset=f'{data}{result["Dataset"]}')
+        for config, result in found
+        if config == path
+    ]
+    if results:
+        entry['Results'] = results
     return entry
+
+
+def _result(file: Path, runs: list[dict]) -> tuple[str, dict]:
+    """Config of some runs, and their mean as a result without the data set's name."""
+    first = runs[0]
+    # A part of a data set is not the data set.
+    images = first.get('test_images')
+    means = {
+        key: round(sum(line[key] for line in runs) / len(runs), 2)
+        for key in first
+        if key.startswith('mIoU')
+    }
+    return first['config'], {
+        'Task': 'Semantic Segmentation',
+        'Dataset': f', {images} images' if images else '',
+        'Metrics': means,
+        'Record': str(file),
+        'Seeds': [line['seed'] for line in runs],
+        'Training Resources': first['device'],
+        'Iterations': first['iterations'],
+        'Options': first['options'],
+        'Lists': {
+            name.rpartition('/')[2]: digest[:12] if digest else 'unknown'
+            for name, digest in (first.get('lists') or {}).items()
+        },
+    }

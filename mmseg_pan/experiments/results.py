@@ -4,6 +4,7 @@ import io
 import json
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,12 +14,21 @@ from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation.intervals import difference_of_networks, difference_of_recipes
 from mmseg_pan.files import exclusive, write_whole
 
+from .identity import is_known
+
 
 def read_results(path: Path) -> list[dict]:
     """Read a results file, a line of JSON for each finished run or comparison."""
     if not path.is_file():
         return []
     return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+class Counts(NamedTuple):
+    """What a run predicted for each image of its test."""
+
+    matrices: np.ndarray  # confusion matrices, (images, classes, classes)
+    images: list[str] | None  # their names; None: not on record
 
 
 class Results(NamedTuple):
@@ -37,6 +47,16 @@ class Results(NamedTuple):
                 return line
         return None
 
+    def find_run(self, identity: dict) -> dict | None:
+        """Return the line of a run, if there is one and nothing of its identity is unknown.
+
+        Args:
+            identity: See :meth:`mmseg_pan.experiments.spec.Experiment.identity`.
+        """
+        # The resolved config holds the options already, and they may name folders of a machine.
+        decisive = {key: value for key, value in identity.items() if key != 'options'}
+        return self.find(kind='run', **decisive) if is_known(identity) else None
+
     def add(self, line: dict) -> None:
         """Add a line; a comparison over more seeds takes the place of the one before.
 
@@ -48,40 +68,44 @@ class Results(NamedTuple):
             text = ''.join(json.dumps(one) + '\n' for one in [*lines, line])
             write_whole(self.path, text.encode())
 
-    def matrices_file(self, run: str) -> Path:
+    def counts_file(self, run: str) -> Path:
         """Where the confusion matrices of a run lie."""
         return self.path.with_suffix('') / (re.sub(r'[^\w.+-]', '-', run) + '.npz')
 
-    def save_matrices(self, run: str, matrices: np.ndarray) -> None:
-        """Write a run's confusion matrices, ``(images, classes, classes)``."""
+    def save_counts(self, run: str, counts: Counts) -> None:
+        """Write the confusion matrices of a run, and the names of their images."""
         data = io.BytesIO()
-        np.savez_compressed(data, matrices.astype(np.int32))
-        file = self.matrices_file(run)
+        images = {} if counts.images is None else dict(images=np.array(counts.images))
+        np.savez_compressed(data, matrices=counts.matrices.astype(np.int32), **images)
+        file = self.counts_file(run)
         file.parent.mkdir(parents=True, exist_ok=True)
         write_whole(file, data.getvalue())
 
-    def matrices(self, run: str) -> np.ndarray:
-        """Read a run's confusion matrices, ``(images, classes, classes)``.
+    def counts(self, run: str) -> Counts:
+        """Read the confusion matrices of a run.
 
         Raises:
             UserError: If they are not there.
         """
-        file = self.matrices_file(run)
+        file = self.counts_file(run)
         if not file.is_file():
             raise UserError(
                 f'{file} is not there, so that this run cannot be compared; delete its line '
                 f'from {self.path} to have it run again.'
             )
         with np.load(file) as found:
-            return found['arr_0']
+            images = found['images'].tolist() if 'images' in found else None
+            return Counts(found['matrices' if 'matrices' in found else 'arr_0'], images)
 
     def compare(
-        self, runs: Sequence[Sequence[str]], selections: Mapping[str, Sequence[int] | None]
+        self,
+        sides: Sequence[Sequence[dict]],
+        selections: Mapping[str, Sequence[int] | None],
     ) -> dict:
         """Compare two networks, each with one or more runs, for every selection of classes.
 
         Args:
-            runs: The runs of the first and of the second network.
+            sides: The lines of the first and of the second network's runs.
             selections: Name of a mean -> ids of its classes; None: all that are there.
 
         Returns:
@@ -90,9 +114,13 @@ class Results(NamedTuple):
             the interval of these two networks over images.
 
         Raises:
-            UserError: If the matrices of a run are not there.
+            UserError: If the matrices of a run are not there, or two runs were tested on
+                different images, or it is not known whether they were.
         """
-        first, second = (np.stack([self.matrices(run) for run in some]) for some in runs)
+        loaded = [[self.counts(line['run']) for line in side] for side in sides]
+        for line, counts in zip(chain(*sides), chain(*loaded), strict=True):
+            _check_same_images(sides[0][0], loaded[0][0], line, counts)
+        first, second = (np.stack([counts.matrices for counts in side]) for side in loaded)
         found = {}
         for key, chosen in selections.items():
             found[key] = difference_of_recipes(first, second, chosen)
@@ -105,7 +133,32 @@ class Results(NamedTuple):
         }
 
 
+def _check_same_images(first: dict, first_counts: Counts, second: dict, counts: Counts) -> None:
+    """Stop where the pairs of two runs' matrices would not be of one image each."""
+    pair = f'{first["run"]} and {second["run"]} cannot be compared: '
+    advice = '; test both on one list.'
+    sizes = [len(one.matrices) for one in (first_counts, counts)]
+    if first_counts.images is not None and counts.images is not None:
+        if first_counts.images == counts.images:
+            return
+        differ = set(first_counts.images) ^ set(counts.images)
+        what = f'{len(differ)} images are in one test alone' if differ else 'in another order'
+        raise UserError(f'{pair}tested on {sizes[0]} and {sizes[1]} images, {what}{advice}')
+    lists = first.get('lists'), second.get('lists')
+    if lists[0] is None or lists[0] != lists[1] or sizes[0] != sizes[1]:
+        raise UserError(
+            f'{pair}the names of their images are not on record, and their lists '
+            f'{"are not either" if None in lists else "differ"}{advice}'
+        )
+
+
 def _replaces(line: dict, old: dict) -> bool:
-    return line['kind'] == 'comparison' and all(
-        line[key] == old.get(key) for key in ('kind', 'first', 'second')
+    """Whether a comparison covers another one: the same pair, and all of its runs."""
+    if line['kind'] != 'comparison' or any(
+        line[key] != old.get(key) for key in ('kind', 'first', 'second')
+    ):
+        return False
+    before = old.get('runs')
+    return before is not None and all(
+        set(ones) <= set(others) for ones, others in zip(before, line['runs'], strict=True)
     )

@@ -17,15 +17,19 @@ from mmseg_pan.devices import device_name
 from mmseg_pan.engine.resume import checkpoints
 from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation.confusion import confusions, iou_by_class, mean_iou, pixel_accuracy
+from mmseg_pan.evaluation.label_map_files import dataset_images, image_name, image_root
 from mmseg_pan.files import BusyError, exclusive, write_whole
 from mmseg_pan.outputs import check_writable
 from mmseg_pan.processes import run_child
 from mmseg_pan.reports.training_logs import scalars
 
+from .identity import differences
+from .results import Counts, read_results
 from .spec import Experiment, Spec
 
 _PACKAGES = ('torch', 'mmcv', 'onedl-mmcv', 'mmengine', 'onedl-mmengine', 'mmsegmentation')
 _PACKAGES += ('onedl-mmsegmentation',)
+Asked = list[tuple[Experiment, dict]]  # experiments and their identities
 
 
 def run_all(spec: Spec, work_dir: Path) -> None:
@@ -44,16 +48,34 @@ def run_all(spec: Spec, work_dir: Path) -> None:
     check_writable(work_dir, '--work-dir')
     check_writable(spec.results.path.parent, '--results')
     count = len(spec.experiments)
-    for number, experiment in enumerate(spec.experiments, 1):
+    asked = [(experiment, experiment.identity(spec.root)) for experiment in spec.experiments]
+    for number, (experiment, identity) in enumerate(asked, 1):
         print(f'[{number}/{count}] {experiment.name}, seed {experiment.seed}: ', end='', flush=True)
-        if _is_done(spec, experiment):
+        if spec.results.find_run(identity):
             print('done', flush=True)
         else:
-            _run_unless_busy(spec, experiment, work_dir / experiment.folder)
-    _compare_done(spec)
+            print(_former(spec, experiment, identity), end='', flush=True)
+            _run_unless_busy(spec, asked, number - 1, work_dir)
+    _compare_done(spec, asked)
 
 
-def _run_unless_busy(spec: Spec, experiment: Experiment, folder: Path) -> None:
+def _former(spec: Spec, experiment: Experiment, identity: dict) -> str:
+    """Say why a run of this name and seed that is on record does not count."""
+    lines = [
+        line
+        for line in read_results(spec.results.path)
+        if line['kind'] == 'run'
+        and (line['name'], line['seed']) == (experiment.name, experiment.seed)
+    ]
+    if not lines:
+        return ''
+    reasons = min((differences(line, identity) for line in lines), key=len)
+    return f'on record, but as another run ({"; ".join(reasons)}): '
+
+
+def _run_unless_busy(spec: Spec, asked: Asked, index: int, work_dir: Path) -> None:
+    experiment, identity = asked[index]
+    folder = work_dir / experiment.folder(identity)
     folder.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         try:
@@ -61,33 +83,34 @@ def _run_unless_busy(spec: Spec, experiment: Experiment, folder: Path) -> None:
         except BusyError:
             print('another process is at it', flush=True)
             return
-        if _is_done(spec, experiment):
+        if spec.results.find_run(identity):
             print('done by another process', flush=True)
             return
         print('runs', flush=True)
-        spec.results.add(run(experiment, folder, spec, lock))
+        spec.results.add(run(experiment, identity, folder, spec, lock))
     # At once: who stops between two seeds has what the seeds so far say.
-    _compare_done(spec)
+    _compare_done(spec, asked)
 
 
-def _is_done(spec: Spec, experiment: Experiment) -> bool:
-    return spec.results.find(kind='run', **experiment.identity) is not None
-
-
-def _compare_done(spec: Spec) -> None:
-    done = [experiment for experiment in spec.experiments if _is_done(spec, experiment)]
+def _compare_done(spec: Spec, asked: Asked) -> None:
+    done = [(one, line) for one, what in asked if (line := spec.results.find_run(what))]
     for pair in spec.compare:
-        sets = [[e for e in done if e.name == name] for name in pair]
-        seeds = [[e.seed for e in some] for some in sets]
-        identity = dict(kind='comparison', first=pair[0], second=pair[1], seeds=seeds)
-        if all(sets) and spec.results.find(**identity) is None:
-            names = _class_names(sets[0][0].load(spec.root))
+        sides = [[line for one, line in done if one.name == name] for name in pair]
+        identity = dict(
+            kind='comparison',
+            first=pair[0],
+            second=pair[1],
+            seeds=[[line['seed'] for line in side] for side in sides],
+            runs=[[line['run'] for line in side] for side in sides],
+        )
+        if all(sides) and spec.results.find(**identity) is None:
+            first = next(one for one, _ in done if one.name == pair[0])
+            names = _class_names(first.load(spec.root))
             selections = {
                 f'mIoU_{key}': [names.index(name) for name in chosen]
                 for key, chosen in spec.selections.items()
             }
-            runs = [[e.folder for e in some] for some in sets]
-            found = spec.results.compare(runs, {'mIoU': None, **selections})
+            found = spec.results.compare(sides, {'mIoU': None, **selections})
             spec.results.add(identity | found)
 
 
@@ -96,11 +119,14 @@ def _class_names(cfg: Config) -> list[str]:
     return list(DATASETS.get(cfg.test_dataloader.dataset.type).METAINFO['classes'])
 
 
-def run(experiment: Experiment, folder: Path, spec: Spec, lock: int | None = None) -> dict:
+def run(
+    experiment: Experiment, identity: dict, folder: Path, spec: Spec, lock: int | None = None
+) -> dict:
     """Train and test once, going on where an earlier process was stopped.
 
     Args:
         experiment: What to run.
+        identity: See :meth:`mmseg_pan.experiments.spec.Experiment.identity`.
         folder: Where its files go.
         spec: Whose means are computed, and beside whose results the confusion matrices go.
         lock: Descriptor of the lock on the folder, which the processes that train inherit.
@@ -125,13 +151,16 @@ def run(experiment: Experiment, folder: Path, spec: Spec, lock: int | None = Non
     train_and_test(file, folder, spec.root, lock)
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     matrices = confusions(dataset, folder / 'predictions')
-    spec.results.save_matrices(experiment.folder, matrices)
+    root = image_root(dataset)
+    images = [image_name(path, root) for path in dataset_images(dataset)]
+    spec.results.save_counts(folder.name, Counts(matrices, images))
     total = matrices.sum(0)
     iou = iou_by_class(total)
     return dict(
         kind='run',
         name=experiment.name,
-        **experiment.identity,
+        **identity,
+        run=folder.name,
         iterations=cfg.train_cfg.max_iters,
         test_images=len(dataset),
         mIoU=round(mean_iou(total, names), 2),

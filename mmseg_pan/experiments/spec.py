@@ -2,15 +2,18 @@
 
 import hashlib
 import json
+import logging
 from copy import deepcopy
 from pathlib import Path
 from typing import NamedTuple
 
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 
 from mmseg_pan.configs.contents import read_config
 from mmseg_pan.errors import UserError
 
+from .identity import identify
 from .results import Results
 
 
@@ -22,20 +25,34 @@ class Experiment(NamedTuple):
     seed: int
     options: dict
 
-    @property
-    def identity(self) -> dict:
-        """What decides on the result: the config, the seed and the changes."""
-        return dict(config=self.config, seed=self.seed, options=self.options)
+    def identity(self, root: Path) -> dict:
+        """What decides on the result: config, seed, changes, and the hashes of `identify`.
 
-    @property
-    def folder(self) -> str:
-        """A folder's name that no other experiment has."""
-        text = json.dumps(self.identity, sort_keys=True)
+        Args:
+            root: Of the checkout that the config is read from.
+        """
+        named = dict(config=self.config, seed=self.seed, options=self.options)
+        return named | identify(self.load(root))
+
+    def folder(self, identity: dict) -> str:
+        """A folder's name that no other run has.
+
+        Args:
+            identity: See :meth:`identity`.
+        """
+        decisive = {key: value for key, value in identity.items() if key != 'options'}
+        text = json.dumps(decisive, sort_keys=True)
         return f'{self.name}_seed{self.seed}_{hashlib.sha256(text.encode()).hexdigest()[:8]}'
 
     def load(self, root: Path) -> Config:
         """Read the config from a checkout, with the changes and the seed."""
-        cfg = read_config(root / self.config)
+        logger = MMLogger.get_current_instance()
+        level = logger.level
+        logger.setLevel(logging.WARNING)  # else a line for each environment variable, each time
+        try:
+            cfg = read_config(root / self.config)
+        finally:
+            logger.setLevel(level)
         cfg.merge_from_dict(deepcopy(self.options))  # it takes "_delete_" out
         cfg.merge_from_dict({'randomness.seed': self.seed})
         return cfg

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmseg.registry import DATASETS, MODELS
 
 from mmseg_pan.benchmarks.complexity import count_cost
+from mmseg_pan.experiments.results import Results
 from tests.paths import ROOT
 from tests.training import train_a_step
 
@@ -229,9 +230,43 @@ def test_cost_of_a_head_counted_by_hand():
     assert cost.multiply_adds == 32 * 32 * (9 * (512 * 512 * 2 + 1024 * 512) + 512 * 21)
 
 
+RECORD = Results(ROOT / 'configs/pan/results/voc_gates.jsonl')
+HELD_OUT = 'pan_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256_held-out.py'
+
+
+@pytest.mark.parametrize('images', [4, 437, 1464])
+def test_a_third_of_the_training_list_is_held_out_whatever_its_length(mini, monkeypatch, images):
+    """437 is the part of VOC that the runs on record have, 1464 the whole."""
+    monkeypatch.setenv('VOC_ROOT', str(mini.voc))
+    names = [f'2009_{i:06d}' for i in range(images)]
+    lists, masks = mini.voc / 'ImageSets/Segmentation', mini.voc / 'SegmentationClassAug'
+    (lists / 'train.txt').write_text(''.join(f'{name}\n' for name in names))
+    (lists / 'aug.txt').write_text('2008_000002\n')
+    masks.mkdir()
+    for name in names:
+        (mini.voc / f'JPEGImages/{name}.jpg').touch()
+        (mini.voc / f'SegmentationClass/{name}.png').touch()
+    (masks / '2008_000002.png').touch()
+    cfg = load(HELD_OUT)
+    own, aug = DATASETS.build(cfg.train_dataloader.dataset).datasets
+    stems = [
+        [Path(part.get_data_info(i)['img_path']).stem for i in range(len(part))]
+        for part in (own, DATASETS.build(cfg.test_dataloader.dataset))
+    ]
+    # The split of the runs on record: by position in the list.
+    assert stems == [[n for i, n in enumerate(names) if i % 3], names[::3]]
+    assert len(aug) == 1
+    assert images != 437 or len(stems[1]) == RECORD.find(kind='run')['test_images'] == 146
+
+
+def test_the_held_out_config_loads_without_the_data(tmp_path, monkeypatch):
+    monkeypatch.setenv('VOC_ROOT', str(tmp_path / 'nowhere'))
+    assert load(HELD_OUT).test_dataloader.dataset.folds == dict(count=3, used=(0,))
+
+
 def test_recipes_are_chosen_on_images_that_training_does_not_see(voc_root, monkeypatch):
     monkeypatch.setenv('VOC_ROOT', str(voc_root))
-    cfg = load('pan_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256_held-out.py')
+    cfg = load(HELD_OUT)
     parts = DATASETS.build(cfg.train_dataloader.dataset).datasets
     train, test = (
         {part.get_data_info(i)['img_path'] for part in some for i in range(len(part))}
@@ -240,4 +275,8 @@ def test_recipes_are_chosen_on_images_that_training_does_not_see(voc_root, monke
     val = set((voc_root / 'ImageSets/Segmentation/val.txt').read_text().split())
     assert len(test) > 100 and len(train) > 700
     assert not train & test
+    listed = (voc_root / 'ImageSets/Segmentation/train.txt').read_text().split()
+    if len(listed) == 437:  # the part of VOC that the runs on record have
+        _, images = RECORD.counts(RECORD.find(kind='run')['run'])
+        assert sorted(images) == sorted(Path(path).name for path in test)
     assert not {Path(path).stem for path in train | test} & val

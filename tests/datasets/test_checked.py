@@ -77,6 +77,41 @@ def test_empty_list_and_no_classes(mini):
         build(mini, type='CheckedSegDataset')
 
 
+@pytest.mark.parametrize(
+    ('folds', 'taken'),
+    [
+        (dict(count=3, used=(0,)), [0, 3]),
+        (dict(count=3, used=(1, 2)), [1, 2]),
+        (dict(count=1, used=[0]), [0, 1, 2, 3]),
+        (dict(count=4, used=(3,)), [3]),
+    ],
+)
+@pytest.mark.parametrize('listed', [True, False], ids=['list', 'folder'])
+def test_folds_take_a_part_of_the_images(mini, folds, taken, listed):
+    for path in (mini.voc / 'JPEGImages').iterdir():
+        if path.stem not in TRAIN:
+            path.unlink()
+    ann_file = 'ImageSets/Segmentation/train.txt' if listed else ''
+    dataset = build(mini, ann_file=ann_file, folds=folds)
+    found = [Path(dataset.get_data_info(i)['img_path']).stem for i in range(len(dataset))]
+    assert found == [TRAIN[i] for i in taken]
+    assert len(dataset.find_pairs().pairs) == len(taken)
+
+
+@pytest.mark.parametrize(
+    ('folds', 'sentence'),
+    [
+        (dict(count=3, used=()), r'count=3, used=\(\)\) takes no part of the images'),
+        (dict(count=3, used=(3,)), '"used" must name folds from 0 to "count" - 1'),
+        (dict(count=0, used=(0,)), 'takes no part of the images'),
+        (dict(count=9, used=(8,)), r'names 4 images, and none of them is in the folds \[8\] of 9'),
+    ],
+)
+def test_folds_that_hold_nothing(mini, folds, sentence):
+    with pytest.raises(UserError, match=sentence):
+        build(mini, folds=folds)
+
+
 def spoil_ids(mini: MiniVOC) -> None:
     mask = mask_of(TRAIN[1], 'voc')
     mask[0, :2] = (21, 77)

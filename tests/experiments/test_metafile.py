@@ -1,3 +1,6 @@
+import json
+
+import pytest
 import yaml
 from mmengine.config import Config
 
@@ -26,19 +29,65 @@ def test_every_config_is_listed_with_its_recipe():
         assert model['Metadata']['Iterations'] == Config.fromfile(ROOT / path).train_cfg.max_iters
 
 
-def test_results_are_means_over_the_seeds_of_the_unchanged_config():
-    (model,) = [
-        model
-        for model in yaml.safe_load(METAFILE.read_text())['Models']
-        if model['Name'] == 'pan_r18-d16_toy'
+def recorded():
+    return [
+        (file, line)
+        for file in sorted((ROOT / 'configs/pan/results').glob('*.jsonl'))
+        for line in read_results(file)
+        if line['kind'] == 'run'
     ]
-    found = [
-        line['mIoU']
-        for line in read_results(ROOT / 'configs/pan/results/toy_options.jsonl')
-        if line['kind'] == 'run' and not line['options']
-    ]
-    assert len(found) == 3
-    assert model['Results']['Metrics']['mIoU'] == round(sum(found) / 3, 2)
+
+
+def test_every_run_on_record_is_in_one_result_with_its_own_kind_only():
+    models = yaml.safe_load(METAFILE.read_text())['Models']
+    results = [(model, result) for model in models for result in model.get('Results', [])]
+    counted = 0
+    for model, result in results:
+        runs = [
+            line
+            for file, line in recorded()
+            if (str(file.relative_to(ROOT)), line['config']) == (result['Record'], model['Config'])
+            and (line['device'], line['options'], line['iterations'])
+            == (result['Training Resources'], result['Options'], result['Iterations'])
+        ]
+        assert sorted(line['seed'] for line in runs) == sorted(result['Seeds'])
+        for key, value in result['Metrics'].items():
+            assert value == round(sum(line[key] for line in runs) / len(runs), 2)
+        counted += len(runs)
+    assert counted == len(recorded()) > 40
+
+
+RUN = dict(
+    kind='run', name='PAN', config='configs/pan/pan_r18-d16_toy.py', iterations=5, test_images=4
+)
+RUN |= dict(options={}, config_sha256='1', lists={'train.txt': '1'}, weights={}, device='CPU')
+
+
+@pytest.mark.parametrize(
+    'other',
+    [
+        dict(device='CUDA'),
+        dict(options={'custom_hooks': [{'type': 'EMAHook'}]}),
+        dict(options={'model.backbone.init_cfg.checkpoint': 'weights/other.pth'}),
+        dict(lists={'train.txt': '2'}),
+        dict(config_sha256='2'),
+        'another file',
+    ],
+    ids=str,
+)
+def test_what_differs_is_another_result(tmp_path, other):
+    folder = tmp_path / 'configs/pan'
+    (folder / 'results').mkdir(parents=True)
+    (folder / 'pan_r18-d16_toy.py').write_text(f"_base_ = '{ROOT / RUN['config']}'\n")
+    lines = [RUN | dict(seed=seed, mIoU=value) for seed, value in enumerate((50.0, 60.0, 10.0))]
+    second = 'b' if other == 'another file' else 'a'
+    lines[2] |= {} if other == 'another file' else other
+    for file, some in (('a', lines[:2]), (second, lines[2:])):
+        with (folder / f'results/{file}.jsonl').open('a') as record:
+            record.writelines(json.dumps(line) + '\n' for line in some)
+    (model,) = yaml.safe_load(metafile(tmp_path))['Models']
+    found = [(result['Seeds'], result['Metrics']['mIoU']) for result in model['Results']]
+    assert found == [([0, 1], 55.0), ([2], 10.0)]
 
 
 def test_the_card_s_tables_are_what_the_results_say():

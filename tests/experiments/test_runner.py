@@ -11,6 +11,7 @@ from PIL import Image
 
 from mmseg_pan import UserError
 from mmseg_pan.experiments import runner
+from mmseg_pan.experiments.card import tables
 from mmseg_pan.experiments.results import read_results
 from mmseg_pan.experiments.runner import run_all
 from mmseg_pan.experiments.spec import read_spec
@@ -123,6 +124,42 @@ def test_what_is_replaced_by_an_option_is_known_again(spec_file, tmp_path, train
     assert len(trained.seen) == 3
 
 
+def test_a_list_that_changed_is_run_again_and_shown_beside(
+    spec_file, tmp_path, trained, capsys, toy_root, monkeypatch
+):
+    toy = shutil.copytree(toy_root, tmp_path / 'toy')
+    monkeypatch.setenv('TOY_ROOT', str(toy))
+    spec = read_spec(spec_file, ROOT)
+    run_all(spec, tmp_path / 'work')
+    before = read_results(spec.results.path)
+    listed = toy / 'ImageSets/Segmentation/train.txt'
+    listed.write_text(listed.read_text() + listed.read_text().split()[0])
+    capsys.readouterr()
+    run_all(spec, tmp_path / 'work')
+    assert len(trained.seen) == 6
+    said = capsys.readouterr().out
+    old = before[0]['lists']['ImageSets/Segmentation/train.txt']
+    assert said.count(f'on record, but as another run (train.txt changed: recorded {old[:12]}') == 3
+    after = read_results(spec.results.path)
+    assert after[: len(before)] == before and len(after) == 2 * len(before)
+    table = tables(after).splitlines()
+    assert len([row for row in table if row.startswith('| PAN, train.txt')]) == 4
+    assert f'| PAN, train.txt {old[:8]} | 2 | 100.00 (0.00)' in '\n'.join(table)
+    run_all(spec, tmp_path / 'work')
+    assert len(trained.seen) == 6
+
+
+def test_a_run_never_goes_on_from_the_checkpoints_of_another_list(
+    spec_file, tmp_path, toy_root, monkeypatch
+):
+    toy = shutil.copytree(toy_root, tmp_path / 'toy')
+    monkeypatch.setenv('TOY_ROOT', str(toy))
+    experiment = read_spec(spec_file, ROOT).experiments[0]
+    before = experiment.folder(experiment.identity(ROOT))
+    (toy / 'ImageSets/Segmentation/train.txt').write_text('train_00000\n')
+    assert experiment.folder(experiment.identity(ROOT)) != before
+
+
 def test_more_seeds_take_the_comparison_s_place(spec_file, tmp_path, trained):
     run_all(read_spec(spec_file, ROOT), tmp_path / 'work')
     spec_file.write_text(SPEC.replace('[0, 1]', '[0, 1, 2]'))
@@ -152,7 +189,7 @@ def test_comparisons_need_no_more_than_what_is_on_record(spec_file, tmp_path, tr
 
 def test_what_another_process_does_is_left_to_it(spec_file, tmp_path, trained, capsys):
     spec = read_spec(spec_file, ROOT)
-    folder = tmp_path / 'work' / spec.experiments[1].folder
+    folder = tmp_path / 'work' / spec.experiments[1].folder(spec.experiments[1].identity(ROOT))
     folder.mkdir(parents=True)
     with exclusive(folder):
         run_all(spec, tmp_path / 'work')

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write what follows from configs and results files: the metafile and the model card's tables.
+"""Write what follows from configs and results files: the metafile and the tables of the pages.
 
 python tools/misc/write_results.py
 """
@@ -13,6 +13,7 @@ sys.path.insert(0, str(ROOT))
 from mmseg_pan import cli
 from mmseg_pan.experiments.card import with_tables
 from mmseg_pan.experiments.metafile import metafile
+from mmseg_pan.experiments.pages import with_cells
 from mmseg_pan.files import write_whole
 
 
@@ -22,7 +23,10 @@ def main() -> None:
     card, listing = folder / 'README.md', folder / 'metafile.yaml'
     write_whole(listing, metafile(ROOT).encode())
     write_whole(card, with_tables(card.read_text(), folder / 'results').encode())
-    print(f'Written: {listing}, {card}')
+    pages = [ROOT / name for name in ('README.md', 'README_zh-CN.md')]
+    for page in pages:
+        write_whole(page, with_cells(page.read_text(), ROOT).encode())
+    print('Written:', *(str(path.relative_to(ROOT)) for path in (listing, card, *pages)))
 
 
 if __name__ == '__main__':
