@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 from mmengine.registry import init_default_scope
 
 import mmseg_pan  # noqa: F401  registers everything
@@ -14,6 +15,10 @@ from mmseg_pan.datasets.toy import make_toy_shapes
 from tests.fixtures import exported, mini, original_mini, texts, toy_checkpoint  # noqa: F401
 from tests.paths import ROOT
 from tests.processes import run_command
+
+# A busy machine is no failure.
+settings.register_profile('no deadline', deadline=None)
+settings.load_profile('no deadline')
 
 
 @pytest.fixture(autouse=True)

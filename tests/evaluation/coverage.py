@@ -23,7 +23,7 @@ def recorded(name: str) -> np.ndarray:
     """The matrices of a recipe, ``(seeds, images, classes, classes)``."""
     files = sorted(RECORD.glob(f'{name}_seed*.npz'))
     assert len(files) == 3, f'{RECORD} has {len(files)} runs of {name}'
-    return np.stack([np.load(file)['arr_0'] for file in files]).astype(float)
+    return np.stack([np.load(file)['matrices'] for file in files]).astype(float)
 
 
 def simulate(
