@@ -1,15 +1,15 @@
-"""A PAN that begins as DeepLabV3: the same logits before the first step of training."""
+"""DeepLabV3 as one of MMSegmentation's networks, and a PAN that starts with its logits."""
 
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import set_random_seed
-from mmseg.models import EncoderDecoder
+from mmseg.models import EncoderDecoder, FCNHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_pan.configs.contents import read_config
 from mmseg_pan.errors import UserError
 from mmseg_pan.models import ImagePoolingNeck, PANHead
 from mmseg_pan.models.fpa import FeaturePyramidAttention
@@ -18,21 +18,25 @@ from mmseg_pan.weights.tensors import read_weights, write_weights
 #: Weight of the norm layers whose branches DeepLabV3 has not. At 0 their convs would get no
 #: gradient.
 FAINT = 1e-3
+#: Arguments of DistilledEncoderDecoder that are no part of the network.
+TEACHING = ('teacher', 'teacher_checkpoint', 'weight', 'flip')
 
 
 def start_as_deeplab(
     model: EncoderDecoder, backbone: dict[str, Tensor], head: dict[str, Tensor]
 ) -> None:
-    """Give a PAN the weights of a DeepLabV3, so that it computes the same logits.
+    """Give a network the weights of a DeepLabV3, so that it computes the same logits.
 
-    A logit is carried through PAN's ReLUs as two channels, its positive and its negative part,
+    An ``FCNHead`` without convs takes the classifier as it is: that is DeepLabV3 itself.
+
+    A PAN carries a logit through its ReLUs as two channels, its positive and its negative part,
     and the classifier takes their difference. The attention starts at 1, and what GAU and
     the global branch add at almost 0. The norm layer of ``fpa.main`` is the identity in
     evaluation mode: keep it there while training (``FrozenNormHook``).
 
     Args:
-        model: With an ``ImagePoolingNeck`` and a ``PANHead`` of at least two channels a class;
-            its other weights stay as they are.
+        model: With an ``ImagePoolingNeck`` and an ``FCNHead`` of ``num_convs=0``, or a ``PANHead``
+            of at least two channels a class, whose other weights stay as they are.
         backbone: State dict of the backbone, from ``tflite2mmseg.py``.
         head: State dict of DeepLabV3's head, from the same.
 
@@ -41,20 +45,29 @@ def start_as_deeplab(
     """
     decoder = model.decode_head
     classes = head['logits.weight'].shape[0]
-    if not isinstance(decoder, PANHead) or not isinstance(
-        getattr(model, 'neck', None), ImagePoolingNeck
+    itself = type(decoder) is FCNHead and decoder.num_convs == 0 and not decoder.concat_input
+    if not isinstance(getattr(model, 'neck', None), ImagePoolingNeck) or not (
+        itself or isinstance(decoder, PANHead)
     ):
-        raise UserError('The config must have an ImagePoolingNeck and a PANHead.')
-    if decoder.num_classes != classes or decoder.channels < 2 * classes:
         raise UserError(
-            f'The PANHead must have num_classes={classes} and channels={2 * classes} or more, '
-            f'not {decoder.num_classes} and {decoder.channels}.'
+            'The config must have an ImagePoolingNeck, and a PANHead or an FCNHead with '
+            'num_convs=0 and concat_input=False.'
+        )
+    width = 0 if itself else 2 * classes
+    if decoder.num_classes != classes or decoder.channels < width:
+        raise UserError(
+            f'The {type(decoder).__name__} must have num_classes={classes} and channels={width} or '
+            f'more, not {decoder.num_classes} and {decoder.channels}.'
         )
     model.backbone.load_state_dict(backbone)
     model.neck.load_state_dict(
         {key: value for key, value in head.items() if not key.startswith('logits')}
     )
     with torch.no_grad():
+        if itself:
+            decoder.conv_seg.weight.copy_(head['logits.weight'])
+            decoder.conv_seg.bias.copy_(head['logits.bias'])
+            return
         _carry_logits(decoder, head['logits.weight'][:, :, 0, 0], head['logits.bias'])
         _set_attention_to_one(decoder.fpa)
         if decoder.fpa.global_branch is not None:
@@ -98,10 +111,10 @@ def _norm_of(conv: nn.Module) -> nn.Module:
 def write_start(
     config: str | Path, backbone: str | Path, head: str | Path, out: str | Path, seed: int = 0
 ) -> None:
-    """Write the checkpoint that a config's training starts from.
+    """Write DeepLabV3's weights as a checkpoint of a config.
 
     Args:
-        config: Of the PAN.
+        config: Of DeepLabV3 itself or of a PAN, see :func:`start_as_deeplab`.
         backbone: As ``tflite2mmseg.py`` wrote it.
         head: As ``tflite2mmseg.py`` wrote it.
         out: The .pth file to write.
@@ -112,8 +125,11 @@ def write_start(
     """
     init_default_scope('mmseg')
     set_random_seed(seed)
-    cfg = Config.fromfile(config)
+    cfg = read_config(config)
     cfg.model.backbone.init_cfg = None  # its weights are given
+    if cfg.model.type == 'DistilledEncoderDecoder':
+        cfg.model = {k: v for k, v in cfg.model.items() if k not in TEACHING}
+        cfg.model.type = 'EncoderDecoder'
     model = MODELS.build(cfg.model)
     model.init_weights()
     start_as_deeplab(model, read_weights(backbone), read_weights(head))

@@ -1,5 +1,6 @@
 """The network, one file for each figure of the paper."""
 
+from .distillation import DistilledEncoderDecoder
 from .fpa import FeaturePyramidAttention
 from .gau import GlobalAttentionUpsample
 from .heads import FPAHead, PANHead

@@ -64,6 +64,21 @@ def logits_of_deeplab(source, image):
     return conv('logits', hidden)
 
 
+@torch.inference_mode()
+def test_an_fcn_head_without_convs_is_deeplab_itself(source):
+    cfg = network()
+    cfg['decode_head'] = dict(
+        type='FCNHead', in_channels=16, in_index=3, channels=16, num_convs=0, concat_input=False,
+        num_classes=CLASSES, align_corners=True,
+    )  # fmt: skip
+    model = MODELS.build(cfg)
+    start_as_deeplab(model, *source)
+    model.eval()
+    image = torch.randn(2, 3, 65, 97)
+    found = model.decode_head(model.extract_feat(image))
+    torch.testing.assert_close(found, logits_of_deeplab(source, image))
+
+
 @pytest.mark.parametrize('options', [{}, dict(separable=True), dict(kernel_sizes=())])
 @torch.inference_mode()
 def test_logits_are_the_sources(source, options):
@@ -93,7 +108,7 @@ def test_what_the_source_has_not_gets_a_gradient(source):
 @pytest.mark.parametrize(
     ('change', 'match'),
     [
-        (dict(neck=None), 'must have an ImagePoolingNeck and a PANHead'),
+        (dict(neck=None), 'must have an ImagePoolingNeck, and a PANHead or'),
         (dict(decode_head=network(channels=8)['decode_head']), 'channels=10 or more, not 5 and 8'),
         (dict(decode_head=network(num_classes=6)['decode_head']), 'num_classes=5 .* not 6 and 12'),
         (

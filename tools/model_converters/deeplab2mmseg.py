@@ -1,8 +1,8 @@
 #!/usr/bin/env python
-"""Write the checkpoint of a PAN that computes what DeepLabV3-MobileNetV2 computes.
+"""Write DeepLabV3-MobileNetV2's weights as a checkpoint of a config.
 
 python tools/model_converters/tflite2mmseg.py deeplab.tflite backbone.pth head.pth
-python tools/model_converters/deeplab2pan.py CONFIG backbone.pth head.pth start.pth
+python tools/model_converters/deeplab2mmseg.py CONFIG backbone.pth head.pth out.pth
 """
 
 import argparse
@@ -17,8 +17,8 @@ from mmseg_pan.conversion import write_start
 
 def main() -> None:
     """Convert."""
-    parser = argparse.ArgumentParser(description='Start a PAN from DeepLabV3-MobileNetV2')
-    parser.add_argument('config', help="the PAN's config: an ImagePoolingNeck and a PANHead")
+    parser = argparse.ArgumentParser(description="DeepLabV3-MobileNetV2's weights for a config")
+    parser.add_argument('config', help='DeepLabV3 itself, or a PAN that starts with its logits')
     parser.add_argument('backbone', help='backbone that tflite2mmseg.py has written')
     parser.add_argument('head', help='head that tflite2mmseg.py has written')
     parser.add_argument('out', help='.pth file to write, for load_from in a config')

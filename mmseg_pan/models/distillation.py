@@ -1,0 +1,94 @@
+"""Training with a second network's predictions beside the annotations."""
+
+import torch
+import torch.nn.functional as F
+from mmengine.runner.checkpoint import load_checkpoint
+from mmseg.models import EncoderDecoder
+from mmseg.registry import MODELS
+from mmseg.utils import add_prefix
+from torch import Tensor
+
+from mmseg_pan.errors import UserError
+
+
+@MODELS.register_module()
+class DistilledEncoderDecoder(EncoderDecoder):
+    """``EncoderDecoder`` that also learns from a teacher's soft labels (Hinton et al. 2015).
+
+    The loss is the decode head's own plus the Kullback-Leibler divergence of the class
+    probabilities from the teacher's, at the resolution of the head's logits; pixels without an
+    annotation count there as well, padding does not. The teacher is no part of the state dict:
+    checkpoints are those of an ``EncoderDecoder``, and load into one.
+
+    Args:
+        teacher: Config of an ``EncoderDecoder`` with the same classes.
+        teacher_checkpoint: Its weights; None: those that its ``init_cfg`` gives.
+        weight: Weight of the divergence.
+        flip: Average the teacher over the image and its mirror image.
+        **kwargs: Arguments of ``EncoderDecoder``.
+    """
+
+    def __init__(
+        self,
+        teacher: dict,
+        teacher_checkpoint: str | None = None,
+        weight: float = 1.0,
+        flip: bool = False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        built = MODELS.build(teacher)
+        if built.num_classes != self.num_classes:
+            raise UserError(
+                f'The teacher has num_classes={built.num_classes}, the decode head '
+                f'{self.num_classes}; both must have the same classes.'
+            )
+        if teacher_checkpoint is None:
+            built.init_weights()
+        else:
+            load_checkpoint(built, teacher_checkpoint, map_location='cpu', strict=True)
+        # In a tuple: neither in the state dict nor switched to training mode.
+        self._teacher = (built.eval().requires_grad_(False),)
+        self.weight = weight
+        self.flip = flip
+
+    def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
+        """Compute the losses of images (N, 3, H, W); 'decode.loss_soft' is the divergence."""
+        x = self.extract_feat(inputs)
+        logits = self.decode_head(x)
+        losses = self.decode_head.loss_by_feat(logits, data_samples)
+        losses['loss_soft'] = self.weight * self._divergence(logits, inputs, data_samples)
+        losses = add_prefix(losses, 'decode')
+        if self.with_auxiliary_head:
+            losses.update(self._auxiliary_head_forward_train(x, data_samples))
+        return losses
+
+    def _divergence(self, logits: Tensor, inputs: Tensor, data_samples: list) -> Tensor:
+        expected = self.soft_labels(inputs, logits.shape[2:])
+        ours = logits.float().log_softmax(1)
+        each = F.kl_div(ours, expected, reduction='none').sum(1)
+        inside = torch.zeros_like(each)
+        cells, pixels = each.shape[1:], inputs.shape[2:]
+        for mask, sample in zip(inside, data_samples, strict=True):
+            sides = sample.metainfo.get('img_shape', pixels)[:2]
+            # Without what the images were padded by, right and below.
+            rows, columns = (round(s * c / p) for s, c, p in zip(sides, cells, pixels, strict=True))
+            mask[:rows, :columns] = 1
+        return (each * inside).sum() / inside.sum().clamp_min(1)
+
+    @torch.no_grad()
+    def soft_labels(self, inputs: Tensor, size: tuple[int, int]) -> Tensor:
+        """The teacher's class probabilities (N, classes, *size) of images (N, 3, H, W)."""
+        (teacher,) = self._teacher
+        teacher.to(inputs.device)
+        labels = _probabilities(teacher, inputs, size)
+        if self.flip:
+            labels = (labels + _probabilities(teacher, inputs.flip(3), size).flip(3)) / 2
+        return labels
+
+
+def _probabilities(network: EncoderDecoder, inputs: Tensor, size: tuple[int, int]) -> Tensor:
+    logits = network.decode_head(network.extract_feat(inputs)).float()
+    return F.interpolate(
+        logits, size, mode='bilinear', align_corners=network.align_corners
+    ).softmax(1)
