@@ -19,7 +19,12 @@ def train_a_step(cfg: Config, side: int = 65) -> tuple[BaseSegmentor, dict[str, 
         The model after the step, and the losses by name.
     """
     cfg.model.data_preprocessor.size = (side, side)  # what training pads to
+    distilled = cfg.model.type == 'DistilledEncoderDecoder'
+    if distilled:
+        cfg.model.teacher_checkpoint = None
     model = MODELS.build(cfg.model)
+    if distilled:
+        model.init_weights()  # builds the teacher
     optim_wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     images = [torch.randint(256, (3, side, side)).byte() for _ in range(2)]
     labels = torch.randint(model.num_classes, (2, 1, side, side))

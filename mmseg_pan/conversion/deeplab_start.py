@@ -12,14 +12,13 @@ from torch import Tensor, nn
 from mmseg_pan.configs.contents import read_config
 from mmseg_pan.errors import UserError
 from mmseg_pan.models import ImagePoolingNeck, PANHead
+from mmseg_pan.models.distillation import network_alone
 from mmseg_pan.models.fpa import FeaturePyramidAttention
 from mmseg_pan.weights.tensors import read_weights, write_weights
 
 #: Weight of the norm layers whose branches DeepLabV3 has not. At 0 their convs would get no
 #: gradient.
 FAINT = 1e-3
-#: Arguments of DistilledEncoderDecoder that are no part of the network.
-TEACHING = ('teacher', 'teacher_checkpoint', 'weight', 'flip')
 
 
 def start_as_deeplab(
@@ -127,10 +126,7 @@ def write_start(
     set_random_seed(seed)
     cfg = read_config(config)
     cfg.model.backbone.init_cfg = None  # its weights are given
-    if cfg.model.type == 'DistilledEncoderDecoder':
-        cfg.model = {k: v for k, v in cfg.model.items() if k not in TEACHING}
-        cfg.model.type = 'EncoderDecoder'
-    model = MODELS.build(cfg.model)
+    model = MODELS.build(network_alone(cfg.model))
     model.init_weights()
     start_as_deeplab(model, read_weights(backbone), read_weights(head))
     write_weights(model.state_dict(), Path(out), meta=dict(config=Path(config).name, seed=seed))

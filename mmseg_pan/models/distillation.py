@@ -37,20 +37,28 @@ class DistilledEncoderDecoder(EncoderDecoder):
         **kwargs,
     ):
         super().__init__(**kwargs)
-        built = MODELS.build(teacher)
-        if built.num_classes != self.num_classes:
+        classes = teacher['decode_head']['num_classes']
+        if classes != self.num_classes:
             raise UserError(
-                f'The teacher has num_classes={built.num_classes}, the decode head '
-                f'{self.num_classes}; both must have the same classes.'
+                f'The teacher has num_classes={classes}, the decode head {self.num_classes}; both '
+                'must have the same classes.'
             )
-        if teacher_checkpoint is None:
-            built.init_weights()
-        else:
-            load_checkpoint(built, teacher_checkpoint, map_location='cpu', strict=True)
-        # In a tuple: neither in the state dict nor switched to training mode.
-        self._teacher = (built.eval().requires_grad_(False),)
         self.weight = weight
         self.flip = flip
+        self._source = teacher, teacher_checkpoint
+        self._teacher: tuple[EncoderDecoder, ...] = ()
+
+    def init_weights(self) -> None:
+        """Initialise the network and build its teacher, which only a training needs."""
+        super().init_weights()
+        cfg, checkpoint = self._source
+        teacher = MODELS.build(cfg)
+        if checkpoint is None:
+            teacher.init_weights()
+        else:
+            load_checkpoint(teacher, checkpoint, map_location='cpu', strict=True)
+        # In a tuple: neither in the state dict nor switched to training mode.
+        self._teacher = (teacher.eval().requires_grad_(False),)
 
     def loss(self, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         """Compute the losses of images (N, 3, H, W); 'decode.loss_soft' is the divergence."""
@@ -78,13 +86,27 @@ class DistilledEncoderDecoder(EncoderDecoder):
 
     @torch.no_grad()
     def soft_labels(self, inputs: Tensor, size: tuple[int, int]) -> Tensor:
-        """The teacher's class probabilities (N, classes, *size) of images (N, 3, H, W)."""
+        """Return the teacher's class probabilities (N, classes, *size) of images (N, 3, H, W).
+
+        Raises:
+            RuntimeError: If ``init_weights`` was not called.
+        """
+        if not self._teacher:
+            raise RuntimeError('DistilledEncoderDecoder has no teacher yet: call init_weights().')
         (teacher,) = self._teacher
         teacher.to(inputs.device)
         labels = _probabilities(teacher, inputs, size)
         if self.flip:
             labels = (labels + _probabilities(teacher, inputs.flip(3), size).flip(3)) / 2
         return labels
+
+
+def network_alone(model: dict) -> dict:
+    """Return the config of a model without its teacher; other models as they are."""
+    if model['type'] not in ('DistilledEncoderDecoder', DistilledEncoderDecoder):
+        return model
+    taught = ('teacher', 'teacher_checkpoint', 'weight', 'flip')
+    return {**{k: v for k, v in model.items() if k not in taught}, 'type': 'EncoderDecoder'}
 
 
 def _probabilities(network: EncoderDecoder, inputs: Tensor, size: tuple[int, int]) -> Tensor:

@@ -56,7 +56,9 @@ def test_the_configs_that_the_card_promises_are_there():
                 promised.add(f'{head}_{backbone}-d16_4xb4-{iterations}_voc12aug-512x512.py')
     for head in ('psp', 'deeplabv3plus', 'fpa', 'gau', 'pan-no-context'):
         promised.add(f'{head}_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256.py')
-    assert len(promised) == 57
+    promised.add('deeplabv3_mobilenet-v2-d16_voc12aug-513x513.py')
+    promised.add(DISTILLED)
+    assert len(promised) == 59
     assert promised == set(NAMES)
 
 
@@ -81,6 +83,8 @@ def test_builds_and_segments_an_odd_image(name):
     assert not cfg.auto_scale_lr.enable
     assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters
 
+
+DISTILLED = 'pan_mobilenet-v2-d16_deeplabv3-start_1xb8-2k_voc12aug-385x385.py'
 
 # One config of each head, backbone, auxiliary head and optimizer that configs/pan combines.
 FAMILIES = {
@@ -109,6 +113,8 @@ FAMILIES = {
     'fpa_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256.py': {'decode.loss_ce'},
     'psp_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256.py': {'decode.loss_ce'},
     'deeplabv3plus_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256.py': {'decode.loss_ce'},
+    'deeplabv3_mobilenet-v2-d16_voc12aug-513x513.py': {'decode.loss_ce'},
+    DISTILLED: {'decode.loss_ce', 'decode.loss_soft'},
 }
 
 
@@ -208,7 +214,7 @@ def test_data_root_comes_from_the_environment(monkeypatch):
 @pytest.mark.parametrize('name', sorted(NAMES))
 def test_cost_of_every_config_can_be_counted(name):
     cost = count_cost(load(name).model, 512, 512)
-    assert min(cost['decode_head']) > 1e4
+    assert min(cost['decode_head']) > 1e3
 
 
 def test_shipped_decoder_costs_at_most_a_quarter_of_its_backbone():

@@ -9,6 +9,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_pan import UserError
+from mmseg_pan.models.distillation import network_alone
 from tests.models.reference import randomize
 
 CLASSES = 4
@@ -41,6 +42,7 @@ def build(checkpoint, **options):
     model = MODELS.build(
         dict(cfg, teacher=network(), teacher_checkpoint=str(checkpoint), **options)
     )
+    model.init_weights()
     return randomize(model)
 
 
@@ -99,6 +101,23 @@ def test_the_teacher_stays_as_it_is(checkpoint):
     for key, value in teacher.state_dict().items():
         assert torch.equal(value, before[key]), key
     assert not any(p.requires_grad or p.grad is not None for p in teacher.parameters())
+
+
+def test_a_network_is_built_and_used_without_its_teacher(tmp_path):
+    cfg = {**network(), 'type': 'DistilledEncoderDecoder'}
+    missing = str(tmp_path / 'missing.pth')
+    model = MODELS.build(dict(cfg, teacher=network(), teacher_checkpoint=missing)).eval()
+    assert model(torch.randn(1, 3, 64, 64)).shape[1] == CLASSES
+    with pytest.raises(RuntimeError, match=r'call init_weights\(\)'):
+        model.loss(torch.randn(1, 3, 64, 96), samples((64, 96)))
+    with pytest.raises(FileNotFoundError, match='missing'):
+        model.init_weights()
+
+
+def test_the_network_alone():
+    cfg = {**network(), 'type': 'DistilledEncoderDecoder'}
+    assert network_alone(dict(cfg, teacher=network(), flip=True)) == network()
+    assert network_alone(network()) == network()
 
 
 def test_a_network_like_its_teacher_has_no_divergence(checkpoint):
