@@ -15,6 +15,7 @@ from mmseg_pan.configs.contents import (
 )
 from mmseg_pan.configs.type_names import build_model, check_types
 from mmseg_pan.errors import UserError
+from mmseg_pan.models.distillation import network_alone
 
 from .exported import SUFFIXES, ExportedSegmentor
 from .fit import load_fitting
@@ -71,6 +72,7 @@ def _build(whole: Config, checkpoint, config, unsafe: bool) -> BaseSegmentor:
     if config is None and unsafe:
         import_custom_modules(whole, source)
     cfg = Config(for_inference(whole, source))
+    cfg.model = network_alone(cfg.model)
     init_default_scope(cfg.default_scope)
     imports = config is not None or unsafe
     check_types(cfg.to_dict(), source, imports)

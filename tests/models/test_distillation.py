@@ -4,12 +4,15 @@ import copy
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.structures import PixelData
+from mmseg.models import EncoderDecoder
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_pan import UserError
 from mmseg_pan.models.distillation import network_alone
+from mmseg_pan.weights import load_segmentor
 from tests.models.reference import randomize
 
 CLASSES = 4
@@ -118,6 +121,28 @@ def test_the_network_alone():
     cfg = {**network(), 'type': 'DistilledEncoderDecoder'}
     assert network_alone(dict(cfg, teacher=network(), flip=True)) == network()
     assert network_alone(network()) == network()
+
+
+def test_inference_knows_no_teacher(checkpoint, tmp_path):
+    model = build(checkpoint)
+    config = Config(
+        dict(
+            model={**network(), 'type': 'DistilledEncoderDecoder', 'teacher': network()},
+            test_dataloader=dict(
+                dataset=dict(
+                    type='CheckedSegDataset',
+                    metainfo=dict(classes=list('abcd'), palette=[[i, 0, 0] for i in range(4)]),
+                    pipeline=[dict(type='LoadImageFromFile'), dict(type='PackSegInputs')],
+                )
+            ),
+            default_scope='mmseg',
+        )
+    )
+    file = tmp_path / 'iter_1.pth'
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg=config.pretty_text)), file)
+    loaded = load_segmentor(file)
+    assert type(loaded) is EncoderDecoder
+    assert 'teacher' not in loaded.cfg.model
 
 
 def test_a_network_like_its_teacher_has_no_divergence(checkpoint):
