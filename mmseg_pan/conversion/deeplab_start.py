@@ -1,5 +1,6 @@
 """DeepLabV3 as one of MMSegmentation's networks, and a PAN that starts with its logits."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -11,10 +12,14 @@ from torch import Tensor, nn
 
 from mmseg_pan.configs.contents import read_config
 from mmseg_pan.errors import UserError
+from mmseg_pan.files import disk_errors_explained
 from mmseg_pan.models import ImagePoolingNeck, PANHead
 from mmseg_pan.models.distillation import network_alone
 from mmseg_pan.models.fpa import FeaturePyramidAttention
+from mmseg_pan.outputs import MARK, name_output
 from mmseg_pan.weights.tensors import read_weights, write_weights
+
+from .deeplab import HEAD
 
 #: Weight of the norm layers whose branches DeepLabV3 has not. At 0 their convs would get no
 #: gradient.
@@ -120,13 +125,33 @@ def write_start(
         seed: Of the weights that DeepLabV3 has not.
 
     Raises:
-        UserError: If a file cannot be read or the config's network does not fit.
+        UserError: If a file cannot be read or written, or the config's network does not fit.
     """
+    out = Path(out)
+    if out.suffix != '.pth':
+        raise UserError(f'The output {out} must end in .pth; type such a name.')
+    name_output(out, '.pth', inputs=[Path(backbone), Path(head)], option='name')
+    cfg = read_config(config)
+    states = read_weights(backbone), read_weights(head)
+    _check_keys(head, states[1], {f'{name}.{part}' for name in HEAD for part in ('weight', 'bias')})
     init_default_scope('mmseg')
     set_random_seed(seed)
-    cfg = read_config(config)
     cfg.model.backbone.init_cfg = None  # its weights are given
     model = MODELS.build(network_alone(cfg.model))
     model.init_weights()
-    start_as_deeplab(model, read_weights(backbone), read_weights(head))
-    write_weights(model.state_dict(), Path(out), meta=dict(config=Path(config).name, seed=seed))
+    _check_keys(backbone, states[0], model.backbone.state_dict())
+    start_as_deeplab(model, *states)
+    with disk_errors_explained(out.parent):
+        write_weights(
+            model.state_dict(), out, meta=dict(config=Path(config).name, seed=seed, file=MARK)
+        )
+
+
+def _check_keys(path: str | Path, state: dict[str, Tensor], expected: Collection[str]) -> None:
+    """Stop where a file is another than ``tflite2mmseg.py`` wrote for this place."""
+    if state.keys() != set(expected):
+        strange = sorted(state.keys() ^ set(expected))[0]
+        raise UserError(
+            f'{path} {"has" if strange in state else "lacks"} {strange}; give the backbone and '
+            'then the head as tflite2mmseg.py wrote them.'
+        )

@@ -131,9 +131,10 @@ def _read_split(role: str, config: dict) -> Split:
     if not listed and not Path(images).is_dir():
         raise UserError(f'The folder {images} is not there; set data_root in the config.')
     faults: list[Fault] = []
+    left_out: list[str] = []
     if isinstance(dataset, CheckedSegDataset):
         found = dataset.find_pairs()
-        pairs = found.pairs
+        pairs, left_out = found.pairs, found.left_out
         faults += _faults_of(found, source, dataset.img_suffix)
     else:
         samples = dataset.load_data_list()
@@ -143,7 +144,7 @@ def _read_split(role: str, config: dict) -> Split:
     if not (pairs or faults):
         raise UserError(f'{source} names no image at all; set data_root in the config.')
     if not listed:
-        faults += _lone_masks(dataset, pairs)
+        faults += _lone_masks(dataset, pairs, left_out)
     faults += repeated(pairs, source)
     return Split(
         role,
@@ -166,12 +167,17 @@ def _faults_of(found: Found, source: str, suffix: str) -> Iterator[Fault]:
         yield left_out_fault(source, suffix, found.left_out)
 
 
-def _lone_masks(dataset: BaseSegDataset, pairs: list[tuple[str, str | None]]) -> Iterator[Fault]:
-    """The masks of a folder that belong to no image, as one fault."""
+def _lone_masks(
+    dataset: BaseSegDataset, pairs: list[tuple[str, str | None]], left_out: list[str]
+) -> Iterator[Fault]:
+    """The masks of a folder that belong to no image, not even to one left out, as one fault."""
     folder = dataset.data_prefix.get('seg_map_path')
     if not folder or not Path(folder).is_dir():
         return
     used = {str(Path(path)) for pair in pairs for path in pair if path}
+    images = dataset.data_prefix['img_path']
+    stems = (os.path.splitext(os.path.relpath(path, images))[0] for path in left_out)
+    used |= {str(Path(folder, stem + dataset.seg_map_suffix)) for stem in stems}
     masks = (str(path) for path in walk_files(Path(folder)))
     lone = [path for path in masks if path.endswith(dataset.seg_map_suffix) and path not in used]
     if lone:

@@ -99,6 +99,7 @@ TOOLS = {
     'analysis_tools/scaling.py': '{} --out x.png',
     'analysis_tools/window_share.py': 'x.jpg --checkpoint x.pth --config {} --windows 64',
     'misc/publish_model.py': 'x.pth --config {} --out x.pth',
+    'model_converters/deeplab2mmseg.py': '{} b.pth h.pth out.pth',
 }
 #: They name a config in their help, and read none, or those of the repository.
 OTHERS = {'demo.py', 'voc_server_archive.py', 'misc/write_results.py'}

