@@ -97,6 +97,11 @@ class ResumableTrainLoop(IterBasedTrainLoop):
     def _copy_buffers(self) -> dict[str, torch.Tensor]:
         return {name: b.detach().clone() for name, b in self.runner.model.named_buffers()}
 
+    def _learning_rate(self) -> float:
+        # Of several optimizers the first: the keys are 'lr', or 'NAME.lr'.
+        rates = self.runner.optim_wrapper.get_lr()
+        return next(values[0] for key, values in rates.items() if key.split('.')[-1] == 'lr')
+
     def _count_skipped(self, data_batch: dict, outputs: dict) -> None:
         hub = self.runner.message_hub
         count = hub.runtime_info.get(_SKIPPED, 0) + 1
@@ -104,7 +109,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         # Iterations are counted as the log counts them, from 1.
         found = (
             f'The loss is not finite at iteration {self._iter + 1} '
-            f'(learning rate {self.runner.optim_wrapper.get_lr()["lr"][0]:g}; '
+            f'(learning rate {self._learning_rate():g}; '
             f'{describe_losses(outputs)}; images {", ".join(image_paths(data_batch))})'
         )
         if count > self.max_nonfinite_steps:
@@ -125,19 +130,28 @@ class FiniteLossGuard:
 
     Args:
         optim_wrapper: The real one. Everything else is asked of it.
+        outer: The guard of the ``OptimWrapperDict`` that this one is a part of.
     """
 
-    def __init__(self, optim_wrapper: OptimWrapper):
+    def __init__(self, optim_wrapper: OptimWrapper, outer: 'FiniteLossGuard | None' = None):
         self.optim_wrapper = optim_wrapper
+        self.outer = outer
         self.skipped = False
 
     def update_params(self, loss: torch.Tensor, **kwargs) -> None:
         """Take the step, or set ``skipped``."""
         finite = torch.isfinite(loss.detach()).all().float()
         all_reduce(finite, 'min')
-        self.skipped = not finite.item()
-        if not self.skipped:
+        if finite.item():
             self.optim_wrapper.update_params(loss, **kwargs)
+            return
+        self.skipped = True
+        if self.outer is not None:
+            self.outer.skipped = True
+
+    def __getitem__(self, name: str) -> 'FiniteLossGuard':
+        """Guard one of several optimizers."""
+        return FiniteLossGuard(self.optim_wrapper[name], self)
 
     def __getattr__(self, name: str):
         """Hand on everything else."""
@@ -169,6 +183,8 @@ def describe_losses(losses: dict) -> str:
     return ', '.join(f'{k} {float(v):.4g}' for k, v in losses.items() if 'loss' in k)
 
 
-def image_paths(data_batch: dict) -> list[str]:
-    """Name the images of a batch."""
-    return [str(s.metainfo.get('img_path', '?')) for s in data_batch.get('data_samples', [])]
+def image_paths(data_batch) -> list[str]:
+    """Name the images of a batch; '?' where it does not tell, as a batch of other samples."""
+    batch = data_batch if isinstance(data_batch, dict) else {}
+    samples = batch.get('data_samples', [])
+    return [str(getattr(s, 'metainfo', {}).get('img_path', '?')) for s in samples]

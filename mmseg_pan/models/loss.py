@@ -14,6 +14,7 @@ class SumByImage(torch.autograd.Function):
     Each image's logits are resized, compared and differentiated before the next one's, so
     that full resolution is there for one image instead of four times for the batch (logits,
     log-probabilities and a gradient of each). On a CPU one image also fits into the cache.
+    A gradient that is itself differentiated (a gradient penalty) is computed in the usual way.
     """
 
     @staticmethod
@@ -22,35 +23,45 @@ class SumByImage(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         """Compare (N, C, h, w) with (N, H, W); returns two scalars."""
         differentiate = ctx.needs_input_grad[0]
-        total = logits.new_zeros((), dtype=torch.float32)
+        precise = torch.promote_types(logits.dtype, torch.float32)
+        total = logits.new_zeros((), dtype=precise)
         correct = logits.new_zeros((), dtype=torch.long)
         gradients = []
         for image, label in zip(logits.split(1), labels.split(1), strict=True):
             # In the usual memory format: softmax over channels-last would copy it back.
-            image = image.detach().float().contiguous().requires_grad_(differentiate)
+            image = image.detach().to(precise).contiguous().requires_grad_(differentiate)
             with torch.set_grad_enabled(differentiate):
-                full = resize(
-                    image,
-                    label.shape[1:],
-                    mode='bilinear',
-                    align_corners=align_corners,
-                    warning=False,
-                )
-                loss = F.cross_entropy(full, label, reduction='sum', ignore_index=ignore_index)
+                full, loss = _compare(image, label, ignore_index, align_corners)
             if differentiate:
                 gradients += torch.autograd.grad(loss, image)
             total += loss.detach()
             correct += count_right(full.detach(), label, ignore_index)
         if differentiate:
-            ctx.dtype = logits.dtype
-            ctx.save_for_backward(torch.cat(gradients))
+            ctx.save_for_backward(torch.cat(gradients), logits, labels)
+            ctx.rules = ignore_index, align_corners
         ctx.mark_non_differentiable(correct)
         return total, correct
 
     @staticmethod
     def backward(ctx, gradient: Tensor, _: Tensor) -> tuple:
         """Scale the gradient that forward computed."""
-        return (ctx.saved_tensors[0] * gradient).to(ctx.dtype), None, None, None
+        computed, logits, labels = ctx.saved_tensors
+        if torch.is_grad_enabled():  # somebody differentiates the gradient
+            wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+            _, total = _compare(wide, labels, *ctx.rules)
+            (found,) = torch.autograd.grad(total, logits, gradient, create_graph=True)
+            return found, None, None, None
+        return (computed * gradient).to(logits.dtype), None, None, None
+
+
+def _compare(
+    logits: Tensor, labels: Tensor, ignore_index: int, align_corners: bool
+) -> tuple[Tensor, Tensor]:
+    """Resized logits, and the sum of their cross entropy."""
+    full = resize(
+        logits, labels.shape[1:], mode='bilinear', align_corners=align_corners, warning=False
+    )
+    return full, F.cross_entropy(full, labels, reduction='sum', ignore_index=ignore_index)
 
 
 def count_right(logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:

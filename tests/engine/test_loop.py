@@ -5,9 +5,12 @@ import re
 import pytest
 import torch
 from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 
 from mmseg_pan import UserError
+from mmseg_pan.engine.loop import FiniteLossGuard, image_paths
 from tests.engine.runs import differences, small_cfg, tensors, train
 
 
@@ -100,6 +103,40 @@ def test_steps_are_left_out_up_to_the_limit(tmp_path, toy_root, spoil):
         assert any('conv_seg.weight' in k for k in moved)
     for iteration in (3, 5):
         assert differences(states[iteration], states[iteration - 1]) == {}
+
+
+@pytest.mark.parametrize('bad', [None, 'left', 'right'])
+def test_several_optimizers_are_guarded_one_by_one(bad):
+    """As mmengine's guide takes them: ``optim_wrapper['name'].update_params(loss)``."""
+    layers = {name: torch.nn.Linear(2, 1) for name in ('left', 'right')}
+    before = {name: layer.weight.clone() for name, layer in layers.items()}
+    guard = FiniteLossGuard(
+        OptimWrapperDict(
+            **{
+                name: OptimWrapper(torch.optim.SGD(layer.parameters(), 0.1))
+                for name, layer in layers.items()
+            }
+        )
+    )
+    for name, layer in layers.items():
+        loss = layer(torch.ones(1, 2)).sum() * (float('nan') if name == bad else 1)
+        guard[name].update_params(loss)
+    assert guard.skipped is (bad is not None)
+    for name, layer in layers.items():
+        assert torch.equal(layer.weight, before[name]) is (name == bad)
+
+
+@pytest.mark.parametrize(
+    ('batch', 'expected'),
+    [
+        (dict(inputs=[], data_samples=[SegDataSample(metainfo=dict(img_path='a.jpg'))]), ['a.jpg']),
+        (dict(inputs=[], data_samples=[SegDataSample()]), ['?']),
+        (dict(inputs=[], data_samples=torch.zeros(2, 1)), ['?', '?']),
+        (torch.zeros(2, 1), []),
+    ],
+)
+def test_images_of_any_batch(batch, expected):
+    assert image_paths(batch) == expected
 
 
 def test_the_limit_counts_over_a_resume(tmp_path, toy_root, spoil):

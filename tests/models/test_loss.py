@@ -9,7 +9,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.structures import SegDataSample
 
 from mmseg_pan.models import FPAHead
-from mmseg_pan.models.loss import applies_to
+from mmseg_pan.models.loss import SumByImage, applies_to
 from tests.models.tester import samples
 
 PLAIN = dict(type='CrossEntropyLoss', loss_weight=0.7)
@@ -101,6 +101,37 @@ def test_autocast_compares_in_float32():
     found.backward()
     assert found.dtype is torch.float32 and half.grad.dtype is torch.bfloat16
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize('align_corners', [False, True])
+def test_first_and_second_derivatives_in_float64(align_corners):
+    labels = torch.randint(3, (2, 5, 6))
+    labels[0, 0] = 255
+    logits = torch.randn(2, 3, 3, 4, dtype=torch.float64, requires_grad=True)
+
+    def total(x):
+        return SumByImage.apply(x, labels, 255, align_corners)[0]
+
+    assert total(logits).dtype == torch.float64
+    assert torch.autograd.gradcheck(total, (logits,))
+    assert torch.autograd.gradgradcheck(total, (logits,))
+
+
+def test_a_gradient_penalty_is_stocks():
+    torch.manual_seed(0)
+    data = samples(20, 24)
+    found = []
+    for method in (BaseDecodeHead.loss_by_feat, FPAHead.loss_by_feat):
+        torch.manual_seed(1)
+        built = head()
+        x = torch.randn(2, 8, 6, 8, requires_grad=True)
+        loss = method(built, built([x]), data)['loss_ce']
+        (gradient,) = torch.autograd.grad(loss, x, create_graph=True)
+        gradient.square().sum().backward()
+        found.append([built.conv_seg.weight.grad, built.fpa.main.conv.weight.grad])
+    for ours, stock in zip(*found, strict=True):
+        torch.testing.assert_close(ours, stock, rtol=1e-4, atol=1e-9)
+        assert stock.abs().max() > 0
 
 
 def test_a_label_that_is_no_class_is_an_error_as_in_stock():
