@@ -11,6 +11,7 @@ from mmseg_pan.errors import UserError
 
 from .fpa import FeaturePyramidAttention
 from .gau import GlobalAttentionUpsample
+from .levels import channels_of
 from .loss import applies_to, binary_accuracy, cross_entropy_by_image
 
 
@@ -76,10 +77,10 @@ class FPAHead(BaseDecodeHead):
                 f'gives {len(inputs)} feature maps; set in_index to levels from 0 to '
                 f'{len(inputs) - 1} or change the out_indices of the backbone.'
             ) from None
-        if isinstance(levels, Tensor):
+        if not isinstance(levels, (list, tuple)):
             levels = [levels]
-        found = [level.shape[1] for level in levels]
-        if found != self._level_channels:
+        found = channels_of(levels)
+        if found is not None and found != self._level_channels:
             raise UserError(
                 f'{type(self).__name__} expects in_channels={self.in_channels} at '
                 f'in_index={self.in_index}, but the backbone gives {found}; set '

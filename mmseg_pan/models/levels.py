@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from mmseg.registry import MODELS
 from torch._subclasses import FakeTensorMode
+from torch.fx import Proxy
 
 from mmseg_pan.errors import UserError
 
@@ -53,6 +54,13 @@ def backbone_levels(backbone: dict, neck: dict | None = None, side: int = 512) -
         in_index=tuple(order),
         strides=tuple(round(side / maps[i].shape[2]) for i in order),
     )
+
+
+def channels_of(maps: Sequence[torch.Tensor]) -> list[int] | None:
+    """Channels of feature maps (N, C, H, W); None while torch.fx traces, which knows no shapes."""
+    if any(isinstance(x, Proxy) for x in maps):
+        return None
+    return [x.shape[1] for x in maps]
 
 
 def _are_maps(maps: Sequence | torch.Tensor) -> bool:

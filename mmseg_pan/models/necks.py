@@ -11,6 +11,7 @@ from mmseg_pan.errors import UserError
 from .conv import SafeConvModule
 from .fpa import FeaturePyramidAttention
 from .gau import GlobalAttentionUpsample
+from .levels import channels_of
 
 
 def check_levels(name: str, inputs: Sequence[Tensor], in_channels: Sequence[int]) -> None:
@@ -19,8 +20,8 @@ def check_levels(name: str, inputs: Sequence[Tensor], in_channels: Sequence[int]
     Raises:
         UserError: If the maps do not have ``in_channels`` channels.
     """
-    found = [x.shape[1] for x in inputs]
-    if found != list(in_channels):
+    found = channels_of(inputs)
+    if found is not None and found != list(in_channels):
         raise UserError(
             f'{name} expects in_channels={list(in_channels)}, but the backbone gives {found}; '
             f'set in_channels={found} in the config.'

@@ -53,3 +53,32 @@ def test_backbone_without_levels():
     ddrnet = dict(type='DDRNet', channels=8, ppm_channels=8)
     with pytest.raises(UserError, match='backbone DDRNet gives no list of feature maps'):
         backbone_levels(ddrnet)
+
+
+class OneByOne(torch.nn.Module):
+    """Takes its maps as arguments: torch.fx gives a module no list."""
+
+    def __init__(self, part):
+        super().__init__()
+        self.part = part
+
+    def forward(self, a, b, c, d):
+        return self.part([a, b, c, d])
+
+
+@pytest.mark.parametrize('name', ['PANHead', 'FPAHead', 'FPANeck', 'GAUNeck', 'ImagePoolingNeck'])
+def test_torch_fx_traces_heads_and_necks(name):
+    """Mmengine's efficient_conv_bn_eval traces the networks that it speeds up."""
+    channels = [8, 9, 10, 11]
+    cfg = dict(type=name, in_channels=channels, channels=6)
+    if name == 'PANHead':
+        cfg.update(in_index=[0, 1, 2, 3], num_classes=5)
+    if name == 'FPAHead':
+        cfg.update(in_channels=11, in_index=3, num_classes=5)
+    module = OneByOne(MODELS.build(cfg)).eval()
+    maps = [
+        torch.rand(2, c, side, side + 2) for c, side in zip(channels, (32, 16, 8, 8), strict=True)
+    ]
+    traced = torch.fx.symbolic_trace(module)
+    torch.testing.assert_close(traced(*maps), module(*maps))
+    assert 'part' in str(traced.graph)
