@@ -7,7 +7,6 @@ Trains and tests what configs/pan/results/quickstart.yaml lists, and leaves a ta
 and pictures. Finished runs are kept: a second call only prints the table.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from mmseg_pan.experiments.demonstration import run_demonstration
 
 def main() -> None:
     """Run the demonstration."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument('--data', type=Path, default=ROOT / 'data' / 'toy_shapes')
     parser.add_argument('--out', type=Path, default=ROOT / 'work_dirs' / 'demo')
     parser.add_argument('--cfg-options', nargs='+', action=cli.ConfigOptions, default={})

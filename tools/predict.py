@@ -5,13 +5,12 @@ python tools/predict.py photo.jpg --out predictions
 python tools/predict.py photos --checkpoint iter_40000.pth --out predictions
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmseg_pan.cli import run_tool, whole_number
+from mmseg_pan.cli import ArgumentParser, run_tool, whole_number
 from mmseg_pan.devices import check_device
 from mmseg_pan.evaluation.fast_inference import prepare_for_inference
 from mmseg_pan.fonts import missing_letters
@@ -25,7 +24,7 @@ from mmseg_pan.weights.published import SHIPPED
 
 def main() -> int:
     """Predict; 1 where a file was skipped."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Segment images and videos. A file that cannot be read is named and skipped, '
         'and the exit code is then 1.'
     )

@@ -8,7 +8,6 @@ of your own. Stop it at any moment, and type the same command to go on. The same
 second terminal, for other cores or another GPU, shares the runs.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from mmseg_pan.experiments.spec import read_spec
 
 def main() -> None:
     """Run what is not done yet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument('spec', type=Path, help='file of experiments')
     parser.add_argument(
         '--work-dir', type=Path, help='of all runs; default: work_dirs/NAME OF THE FILE'

@@ -20,7 +20,7 @@ from mmseg_pan.weights.trust import safe_loading
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description='Test a segmentor')
+    parser = cli.ArgumentParser(description='Test a segmentor')
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file, or an exported .onnx or .xml')
     parser.add_argument('--out', metavar='DIR', help='write predicted label maps here')

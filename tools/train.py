@@ -19,7 +19,7 @@ from mmseg_pan.weights.trust import safe_loading
 
 def parse_args() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description='Train a segmentor')
+    parser = cli.ArgumentParser(description='Train a segmentor')
     parser.add_argument('config', help='config file')
     parser.add_argument(
         '--resume',

@@ -5,13 +5,12 @@ python tools/verify_dataset.py configs/pan/pan_r101-d16_voc.py
 python tools/verify_dataset.py data/VOCdevkit/VOC2012 --json faults.json --plot classes.png
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmseg_pan.cli import run_tool, whole_number
+from mmseg_pan.cli import ArgumentParser, run_tool, whole_number
 from mmseg_pan.figures import check_picture
 from mmseg_pan.files import disk_errors_explained
 from mmseg_pan.fonts import missing_letters
@@ -28,7 +27,7 @@ from mmseg_pan.verification.verify import verify
 
 def main() -> int:
     """Read the command line, verify, print; 1 where training would break or be biased."""
-    parser = argparse.ArgumentParser(
+    parser = ArgumentParser(
         description='Inspect every image and mask of a data set. Exit code 1: something would '
         'break or bias a training.'
     )

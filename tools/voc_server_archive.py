@@ -5,7 +5,6 @@ python tools/test.py configs/pan/pan_r101-d16_voc_test-server.py CHECKPOINT --ou
 python tools/voc_server_archive.py predictions --out results.tgz
 """
 
-import argparse
 import os
 import sys
 from pathlib import Path
@@ -20,7 +19,7 @@ from mmseg_pan.voc.server import write_archive
 
 def main() -> None:
     """Check and pack."""
-    parser = argparse.ArgumentParser(description='Pack predictions for the VOC server')
+    parser = cli.ArgumentParser(description='Pack predictions for the VOC server')
     parser.add_argument('predictions', type=Path, help='folder that tools/test.py --out wrote')
     parser.add_argument('--out', type=Path, default=Path('results.tgz'))
     parser.add_argument(

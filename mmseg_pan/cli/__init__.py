@@ -1,6 +1,12 @@
 """What the tools share: arguments, checks before a run, errors in one sentence."""
 
-from .arguments import ConfigOptions, add_common_arguments, parse_resume, whole_number
+from .arguments import (
+    ArgumentParser,
+    ConfigOptions,
+    add_common_arguments,
+    parse_resume,
+    whole_number,
+)
 from .checks import (
     check_checkpoint,
     check_data,

@@ -3,8 +3,26 @@
 import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from mmengine.config import DictAction
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """``argparse``'s, whose errors are one sentence and exit code 2, as all errors of a user.
+
+    Args:
+        description: Its first line is shown; None, as docstrings are under ``python -OO``: nothing.
+        **kwargs: Arguments of ``argparse.ArgumentParser``.
+    """
+
+    def __init__(self, description: str | None = None, **kwargs):
+        lines = (description or '').splitlines()
+        super().__init__(description=lines[0] if lines else None, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Print the sentence, and end."""
+        self.exit(2, f'error: {message}; type "{self.prog} --help".\n')
 
 
 class ConfigOptions(DictAction):
@@ -19,7 +37,7 @@ class ConfigOptions(DictAction):
         super().__call__(parser, namespace, values, option_string)
 
 
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+def add_common_arguments(parser: ArgumentParser) -> None:
     """Add the flags that ``tools/train.py`` and ``tools/test.py`` share."""
     parser.add_argument('--work-dir', help='where results go (default: work_dirs/<config>)')
     parser.add_argument(

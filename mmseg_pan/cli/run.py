@@ -1,6 +1,8 @@
 """Errors of a user in one sentence, with exit code 2."""
 
+import os
 import re
+import select
 import sys
 from collections.abc import Callable
 
@@ -14,10 +16,24 @@ def run_tool(main: Callable[[], int | None]) -> None:
         main: The tool. What it returns is the exit code (None: 0).
     """
     try:
-        sys.exit(main())
+        code = main()
+        sys.stdout.flush()
+        sys.exit(code)
+    except BrokenPipeError:
+        if not _reader_is_gone():
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
+        sys.exit(128 + 13)  # as a shell has it: SIGPIPE
     except UserError as error:
         print(f'error: {sentence(error)}', file=sys.stderr)
         sys.exit(2)
+
+
+def _reader_is_gone() -> bool:
+    """Whether it is the standard output that broke: "| head" has read enough."""
+    poll = select.poll()  # pipes that break are POSIX's, as this function is
+    poll.register(sys.stdout.fileno(), 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 def sentence(error: UserError) -> str:

@@ -4,7 +4,6 @@
 python tools/analysis_tools/accuracy_cost.py configs/pan/results/voc_heads.yaml --out cost.png
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -26,12 +25,14 @@ from mmseg_pan.reports.plots import draw_accuracy_cost
 
 def main() -> None:
     """Measure, draw, and write the numbers beside the picture."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument('spec', type=Path, help='YAML file whose runs have results')
     parser.add_argument('--out', type=Path, required=True, help='picture; numbers beside it')
     parser.add_argument('--mean', default='mIoU_nine', help='of the results (default: %(default)s)')
-    parser.add_argument('--shape', nargs=2, type=int, default=(256, 256), metavar=('H', 'W'))
-    parser.add_argument('--rounds', type=int, default=11)
+    parser.add_argument(
+        '--shape', nargs=2, type=cli.whole_number(1), default=(256, 256), metavar=('H', 'W')
+    )
+    parser.add_argument('--rounds', type=cli.whole_number(1), default=11)
     args = parser.parse_args()
     check_picture(args.out)
     numbers = name_output(args.out.with_suffix('.json'), inputs=[args.spec])

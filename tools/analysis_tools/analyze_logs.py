@@ -4,14 +4,13 @@
 python tools/analysis_tools/analyze_logs.py work_dirs/pan_r101-d16_voc --out curves.png
 """
 
-import argparse
 import sys
 from difflib import get_close_matches
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mmseg_pan.cli import run_tool
+from mmseg_pan.cli import ArgumentParser, run_tool
 from mmseg_pan.errors import UserError
 from mmseg_pan.figures import check_picture, write_picture
 from mmseg_pan.fonts import missing_letters
@@ -47,7 +46,7 @@ def read_curves(path: Path, keys: list[str]) -> dict[str, tuple[list, list]]:
 
 def main() -> None:
     """Read the command line and draw."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = ArgumentParser(description=__doc__)
     parser.add_argument('logs', nargs='+', type=Path, metavar='LOG_OR_WORK_DIR')
     parser.add_argument('--keys', nargs='+', default=['loss'], help='what to draw (default: loss)')
     parser.add_argument('--legend', nargs='+', metavar='NAME', help='a name for each run')

@@ -7,7 +7,6 @@
 The models take turns within every round: read the ratios, not the milliseconds.
 """
 
-import argparse
 import sys
 from functools import partial
 from pathlib import Path
@@ -32,7 +31,7 @@ def open_contender(name: str) -> Contender:
 
 def main() -> None:
     """Measure and print one Markdown table."""
-    parser = argparse.ArgumentParser(description='Models beside each other, in one run')
+    parser = cli.ArgumentParser(description='Models beside each other, in one run')
     parser.add_argument('config')
     parser.add_argument(
         '--vs',
@@ -41,9 +40,11 @@ def main() -> None:
         metavar='MODEL',
         help='the others: configs, or smp:ARCHITECTURE:ENCODER:OUTPUT_STRIDE',
     )
-    parser.add_argument('--shape', nargs=2, type=int, default=(512, 512), metavar=('H', 'W'))
-    parser.add_argument('--batch', type=int, default=1)
-    parser.add_argument('--rounds', type=int, default=10)
+    parser.add_argument(
+        '--shape', nargs=2, type=cli.whole_number(1), default=(512, 512), metavar=('H', 'W')
+    )
+    parser.add_argument('--batch', type=cli.whole_number(1), default=1)
+    parser.add_argument('--rounds', type=cli.whole_number(1), default=10)
     parser.add_argument('--train', action='store_true', help='a training step, not inference')
     for option, text in comparison.OPTIONS.items():
         parser.add_argument(f'--{option}', action='store_true', help=f'measure it {text} as well')

@@ -5,7 +5,6 @@ python tools/analysis_tools/confusion_matrix.py configs/pan/pan_r101-d16_voc.py 
     --out confusion.png --normalize
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from mmseg_pan.reports.plots import draw_confusion
 
 def main() -> None:
     """Read the command line and draw."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config file; its test data set has the labels')
     parser.add_argument(
         'predictions', type=Path, metavar='PREDICTIONS_DIR', help='label maps of tools/test.py'

@@ -7,7 +7,6 @@ Convolutions and matrix products are counted, one multiply-add each, as papers d
 that write FLOPs for multiply-adds mean the same number.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -21,9 +20,11 @@ from mmseg_pan.benchmarks.complexity import count_cost
 
 def main() -> None:
     """Count and print one line for each part."""
-    parser = argparse.ArgumentParser(description='Multiply-adds and parameters of a model')
+    parser = cli.ArgumentParser(description='Multiply-adds and parameters of a model')
     parser.add_argument('config')
-    parser.add_argument('--shape', nargs=2, type=int, default=(512, 512), metavar=('H', 'W'))
+    parser.add_argument(
+        '--shape', nargs=2, type=cli.whole_number(1), default=(512, 512), metavar=('H', 'W')
+    )
     args = parser.parse_args()
     cfg = cli.load_config(args.config)
     init_default_scope(cfg.get('default_scope', 'mmseg'))

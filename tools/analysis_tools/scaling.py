@@ -6,7 +6,6 @@ VOC_ROOT=VOCdevkit/VOC2012 python tools/analysis_tools/scaling.py \
     configs/pan/pan_r101-d16_voc.py --out scaling.png
 """
 
-import argparse
 import json
 import sys
 from pathlib import Path
@@ -52,14 +51,18 @@ def draw(found: dict, file: Path) -> None:
 
 def main() -> None:
     """Measure, draw, and write the numbers beside the picture."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument('configs', nargs='+', help='the first one also for training')
     parser.add_argument('--out', type=Path, required=True, help='picture; numbers beside it')
-    parser.add_argument('--sides', nargs='+', type=int, default=[256, 512, 1024, 2048])
-    parser.add_argument('--batches', nargs='+', type=int, default=[1, 2, 4, 8])
-    parser.add_argument('--workers', nargs='+', type=int, default=[0, 1, 2])
-    parser.add_argument('--samples', type=int, default=400, help='that each loader gives')
-    parser.add_argument('--rounds', type=int, default=3)
+    parser.add_argument(
+        '--sides', nargs='+', type=cli.whole_number(1), default=[256, 512, 1024, 2048]
+    )
+    parser.add_argument('--batches', nargs='+', type=cli.whole_number(1), default=[1, 2, 4, 8])
+    parser.add_argument('--workers', nargs='+', type=cli.whole_number(0), default=[0, 1, 2])
+    parser.add_argument(
+        '--samples', type=cli.whole_number(1), default=400, help='that each loader gives'
+    )
+    parser.add_argument('--rounds', type=cli.whole_number(1), default=3)
     args = parser.parse_args()
     check_picture(args.out)
     numbers = name_output(args.out.with_suffix('.json'))

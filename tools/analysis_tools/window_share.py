@@ -4,14 +4,13 @@
 python tools/analysis_tools/window_share.py photos --checkpoint iter_40000.pth --windows 512 384
 """
 
-import argparse
 import sys
 from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mmseg_pan.cli import run_tool
+from mmseg_pan.cli import ArgumentParser, run_tool, whole_number
 from mmseg_pan.datasets.reading import Loading
 from mmseg_pan.evaluation.fast_inference import prepare_for_inference
 from mmseg_pan.inference import load_segmentor
@@ -23,11 +22,11 @@ from mmseg_pan.parallel import progress_bar
 
 def main() -> None:
     """Measure and print a table."""
-    parser = argparse.ArgumentParser(description='What windows change, on whole images')
+    parser = ArgumentParser(description='What windows change, on whole images')
     parser.add_argument('inputs', nargs='+', metavar='IMAGE', help='images, folders, patterns')
     parser.add_argument('--checkpoint', required=True, metavar='FILE')
     parser.add_argument('--config', metavar='FILE', help='default: the one in the checkpoint')
-    parser.add_argument('--windows', nargs='+', type=int, required=True, metavar='SIDE')
+    parser.add_argument('--windows', nargs='+', type=whole_number(1), required=True, metavar='SIDE')
     parser.add_argument('--device')
     args = parser.parse_args()
     sources = find_sources(args.inputs, Path('nowhere'), 'overlay')

@@ -4,7 +4,6 @@
 python tools/dataset_converters/toy_shapes.py [data/toy_shapes]
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -16,11 +15,11 @@ from mmseg_pan.datasets.toy import make_toy_shapes
 
 def main() -> None:
     """Make the toy set, or say that it is there."""
-    parser = argparse.ArgumentParser(description='Make the toy data set')
+    parser = cli.ArgumentParser(description='Make the toy data set')
     parser.add_argument('root', nargs='?', default='data/toy_shapes', help='folder to make')
-    parser.add_argument('--train', type=int, default=1000, help='training images')
-    parser.add_argument('--val', type=int, default=100, help='validation images')
-    parser.add_argument('--size', type=int, default=128, help='side in pixels')
+    parser.add_argument('--train', type=cli.whole_number(1), default=1000, help='training images')
+    parser.add_argument('--val', type=cli.whole_number(1), default=100, help='validation images')
+    parser.add_argument('--size', type=cli.whole_number(1), default=128, help='side in pixels')
     parser.add_argument('--seed', type=int, default=0)
     args = vars(parser.parse_args())
     made = make_toy_shapes(**args)

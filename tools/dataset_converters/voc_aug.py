@@ -5,20 +5,19 @@ python tools/dataset_converters/voc_aug.py VOCtrainval_11-May-2012.tar benchmark
 python tools/dataset_converters/voc_aug.py data/VOCdevkit data/VOCaug --nproc 8
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mmseg_pan.cli import run_tool, whole_number
+from mmseg_pan.cli import ArgumentParser, run_tool, whole_number
 from mmseg_pan.voc.converter import prepare_voc_aug
 from mmseg_pan.voc.manifest import VOC_2012_AUG, Manifest
 
 
 def main(argv: list[str] | None = None, manifest: Manifest = VOC_2012_AUG) -> None:
     """Read the command line and convert."""
-    parser = argparse.ArgumentParser(description='Make VOC 2012 + SBD ready for training')
+    parser = ArgumentParser(description='Make VOC 2012 + SBD ready for training')
     parser.add_argument(
         'devkit', help=f'{manifest.voc.name}, or the folder VOCdevkit or VOC2012 it unpacks to'
     )

@@ -8,7 +8,6 @@ The file is compared with the checkpoint before it is written: on synthetic imag
 and with --images on the config's test images. Class names, palette and pipeline travel inside.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -25,13 +24,17 @@ from mmseg_pan.weights.trust import safe_loading
 
 def main() -> None:
     """Export and compare."""
-    parser = argparse.ArgumentParser(description='Export a segmentor')
+    parser = cli.ArgumentParser(description='Export a segmentor')
     parser.add_argument('config')
     parser.add_argument('checkpoint')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE')
     parser.add_argument('--format', choices=list(SUFFIXES), default='onnx')
     parser.add_argument(
-        '--shape', nargs=2, type=int, metavar=('H', 'W'), help='fixed size; default: any'
+        '--shape',
+        nargs=2,
+        type=cli.whole_number(1),
+        metavar=('H', 'W'),
+        help='fixed size; default: any',
     )
     parser.add_argument('--preprocess', action='store_true', help='normalise inside the file')
     parser.add_argument('--labels', action='store_true', help='class ids instead of logits')

@@ -4,7 +4,6 @@
 python tools/deployment/parity.py CONFIG CHECKPOINT pan.onnx pan.xml pan-int8.xml
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -24,11 +23,11 @@ from mmseg_pan.weights.trust import safe_loading
 
 def main() -> None:
     """Compare and print a Markdown table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument('config')
     parser.add_argument('checkpoint')
     parser.add_argument('files', nargs='+', help='.onnx or .xml')
-    parser.add_argument('--images', type=int, default=0, help='0: all')
+    parser.add_argument('--images', type=cli.whole_number(0), default=0, help='0: all')
     parser.add_argument('--precision', default='float32', choices=['float32', 'bfloat16'])
     parser.add_argument('--cfg-options', nargs='+', action=cli.ConfigOptions)
     args = parser.parse_args()

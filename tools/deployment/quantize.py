@@ -4,7 +4,6 @@
 python tools/deployment/quantize.py CONFIG pan.xml --out pan-int8.xml
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -21,11 +20,11 @@ from mmseg_pan.weights.fit import check_class_names
 
 def main() -> None:
     """Quantize."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='names the training photographs and the test pipeline')
     parser.add_argument('file', type=Path, help='.xml of tools/deployment/export.py')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE')
-    parser.add_argument('--images', type=int, default=300)
+    parser.add_argument('--images', type=cli.whole_number(1), default=300)
     parser.add_argument(
         '--float-layers',
         type=int,

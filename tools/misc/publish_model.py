@@ -4,7 +4,6 @@
 python tools/misc/publish_model.py work_dirs/pan/iter_40000.pth --out pan.safetensors
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from mmseg_pan.weights.publishing import publish
 
 def main() -> None:
     """Publish."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument('checkpoint')
     parser.add_argument(
         '--out', type=Path, required=True, help='NAME.safetensors or NAME.pth; a hash is added'

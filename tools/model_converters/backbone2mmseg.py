@@ -4,7 +4,6 @@
 python tools/model_converters/backbone2mmseg.py resnet50.pth resnet50_mmseg.pth
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from mmseg_pan.conversion import convert_file
 
 def main() -> None:
     """Convert, and say how to use the result."""
-    parser = argparse.ArgumentParser(description='Convert the weights of a backbone')
+    parser = cli.ArgumentParser(description='Convert the weights of a backbone')
     parser.add_argument('source', help='.pth or .safetensors of torchvision or timm')
     parser.add_argument('destination', help='.pth file to write')
     args = parser.parse_args()

@@ -5,7 +5,6 @@ python tools/model_converters/tflite2mmseg.py deeplab.tflite backbone.pth head.p
 python tools/model_converters/deeplab2mmseg.py CONFIG backbone.pth head.pth out.pth
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from mmseg_pan.conversion import write_start
 
 def main() -> None:
     """Convert."""
-    parser = argparse.ArgumentParser(description="DeepLabV3-MobileNetV2's weights for a config")
+    parser = cli.ArgumentParser(description="DeepLabV3-MobileNetV2's weights for a config")
     parser.add_argument('config', help='DeepLabV3 itself, or a PAN that starts with its logits')
     parser.add_argument('backbone', help='backbone that tflite2mmseg.py has written')
     parser.add_argument('head', help='head that tflite2mmseg.py has written')

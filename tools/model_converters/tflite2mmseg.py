@@ -4,7 +4,6 @@
 python tools/model_converters/tflite2mmseg.py deeplab.tflite backbone.pth head.pth
 """
 
-import argparse
 import sys
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from mmseg_pan.conversion import convert_deeplab_file
 
 def main() -> None:
     """Convert, and say what was read."""
-    parser = argparse.ArgumentParser(description='Convert DeepLabV3-MobileNetV2 from TFLite')
+    parser = cli.ArgumentParser(description='Convert DeepLabV3-MobileNetV2 from TFLite')
     parser.add_argument('source', help='deeplabv3_mnv2_pascal_quant.tflite')
     parser.add_argument('backbone', help=".pth file to write for MMSeg's MobileNetV2")
     parser.add_argument('head', help='.pth file to write for the four 1x1 convs of the head')
