@@ -1,7 +1,7 @@
 """A child is told of the parent's signals, and is waited for."""
 
 import os
-import shlex
+import select
 import signal
 import subprocess
 import sys
@@ -114,15 +114,17 @@ def test_exit_code_of_a_signal():
     assert run_child([sys.executable, '-c', 'raise SystemExit(3)']) == 3
 
 
-def test_a_command_that_hangs_fails_its_test_with_all_that_it_started(tmp_path):
-    """The process below outlives its parent, and holds the test's output."""
-    child = f'import os, signal; open({str(tmp_path / "pid")!r}, "w").write(str(os.getpid()))'
-    command = f'"{sys.executable}" -c {shlex.quote(child + "; signal.pause()")} & wait'
+def test_a_command_that_hangs_fails_its_test_with_all_that_it_started():
+    """The process below outlives its parent, and holds the test's output and a pipe."""
+    child = f'"{sys.executable}" -c "import signal; signal.pause()" & wait'
+    read, write = os.pipe()
     with pytest.raises(pytest.fail.Exception, match='did not end in 2 s') as failed:
-        run_command(['bash', '-c', command], seconds=2)
+        run_command(['bash', '-c', child], seconds=2, pass_fds=[write])
+    os.close(write)
     assert 'in <module>' in str(failed.value)  # where the child stands
-    with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / 'pid').read_text()), 0)
+    ended, _, _ = select.select([read], [], [], 10)
+    assert ended and os.read(read, 1) == b''  # nobody holds the other end
+    os.close(read)
 
 
 def test_a_command_gives_its_output_and_its_code():
