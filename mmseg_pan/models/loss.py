@@ -31,7 +31,7 @@ class SumByImage(torch.autograd.Function):
             # In the usual memory format: softmax over channels-last would copy it back.
             image = image.detach().to(precise).contiguous().requires_grad_(differentiate)
             with torch.set_grad_enabled(differentiate):
-                full, loss = _compare(image, label, ignore_index, align_corners)
+                full, loss = _resized_cross_entropy(image, label, ignore_index, align_corners)
             if differentiate:
                 gradients += torch.autograd.grad(loss, image)
             total += loss.detach()
@@ -48,13 +48,13 @@ class SumByImage(torch.autograd.Function):
         computed, logits, labels = ctx.saved_tensors
         if torch.is_grad_enabled():  # somebody differentiates the gradient
             wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
-            _, total = _compare(wide, labels, *ctx.rules)
+            _, total = _resized_cross_entropy(wide, labels, *ctx.rules)
             (found,) = torch.autograd.grad(total, logits, gradient, create_graph=True)
             return found, None, None, None
         return (computed * gradient).to(logits.dtype), None, None, None
 
 
-def _compare(
+def _resized_cross_entropy(
     logits: Tensor, labels: Tensor, ignore_index: int, align_corners: bool
 ) -> tuple[Tensor, Tensor]:
     """Resized logits, and the sum of their cross entropy."""
