@@ -6,8 +6,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_pan.errors import UserError
-from mmseg_pan.outputs import MARK, name_output
-from mmseg_pan.weights.tensors import read_weights, write_weights
+from mmseg_pan.weights.tensors import name_weights, read_weights, write_weights
 
 from .names import recognize
 
@@ -77,10 +76,8 @@ def convert_file(source: str | Path, destination: str | Path) -> dict:
     Raises:
         UserError: If the file cannot be read or converted, or would overwrite itself.
     """
-    source, destination = Path(source), Path(destination)
-    if destination.suffix != '.pth':
-        raise UserError(f'The output {destination} must end in .pth; type such a name.')
-    name_output(destination, '.pth', inputs=[source], option='name')
+    source = Path(source)
+    destination = name_weights(destination, inputs=[source])
     state, backbone = convert_state(read_weights(source), str(source))
-    write_weights(state, destination, meta=dict(backbone=backbone, source=source.name, file=MARK))
+    write_weights(state, destination, meta=dict(backbone=backbone, source=source.name))
     return backbone

@@ -17,9 +17,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_pan.errors import UserError
-from mmseg_pan.files import disk_errors_explained
-from mmseg_pan.outputs import MARK, name_output
-from mmseg_pan.weights.tensors import write_weights
+from mmseg_pan.weights.tensors import name_weights, write_weights
 
 from .names import MOBILENET_BLOCKS
 
@@ -255,18 +253,14 @@ def convert_deeplab_file(
         UserError: If the file cannot be converted, the outputs' names cannot be meant, or they
             cannot be written.
     """
-    source, backbone, head = Path(source), Path(backbone), Path(head)
-    for path in (backbone, head):
-        if path.suffix != '.pth':
-            raise UserError(f'The output {path} must end in .pth; type such a name.')
-        name_output(path, '.pth', inputs=[source], option='name')
+    source = Path(source)
+    backbone, head = (name_weights(path, inputs=[source]) for path in (backbone, head))
     if backbone.resolve() == head.resolve():
         raise UserError(f'Both outputs are {backbone}; type two names.')
     states = convert_deeplab(source)
     digest = hashlib.sha256(source.read_bytes()).hexdigest()
-    meta = dict(source=source.name, sha256=digest, file=MARK)
+    meta = dict(source=source.name, sha256=digest)
     geometry = dict(strides=STRIDES, dilations=DILATIONS)
-    with disk_errors_explained(backbone.parent):
-        write_weights(states[0], backbone, meta={**meta, **geometry})
-        write_weights(states[1], head, meta=meta)
+    write_weights(states[0], backbone, meta={**meta, **geometry})
+    write_weights(states[1], head, meta=meta)
     return digest, digest == PUBLIC_SHA256

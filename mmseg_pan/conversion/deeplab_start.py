@@ -12,16 +12,14 @@ from torch import Tensor, nn
 
 from mmseg_pan.configs.contents import read_config
 from mmseg_pan.errors import UserError
-from mmseg_pan.files import disk_errors_explained
 from mmseg_pan.models import ImagePoolingNeck, PANHead
 from mmseg_pan.models.distillation import network_alone
 from mmseg_pan.models.fpa import FeaturePyramidAttention
-from mmseg_pan.outputs import MARK, name_output
-from mmseg_pan.weights.tensors import read_weights, write_weights
+from mmseg_pan.weights.tensors import name_weights, read_weights, write_weights
 
 from .deeplab import HEAD
 
-#: Weight of the norm layers whose branches DeepLabV3 has not. At 0 their convs would get no
+#: Weight of the norm layers of branches that DeepLabV3 lacks. At 0 their convs would get no
 #: gradient.
 FAINT = 1e-3
 
@@ -122,15 +120,12 @@ def write_start(
         backbone: As ``tflite2mmseg.py`` wrote it.
         head: As ``tflite2mmseg.py`` wrote it.
         out: The .pth file to write.
-        seed: Of the weights that DeepLabV3 has not.
+        seed: Of the weights that DeepLabV3 lacks.
 
     Raises:
         UserError: If a file cannot be read or written, or the config's network does not fit.
     """
-    out = Path(out)
-    if out.suffix != '.pth':
-        raise UserError(f'The output {out} must end in .pth; type such a name.')
-    name_output(out, '.pth', inputs=[Path(backbone), Path(head)], option='name')
+    out = name_weights(out, inputs=[Path(backbone), Path(head)])
     cfg = read_config(config)
     states = read_weights(backbone), read_weights(head)
     _check_keys(head, states[1], {f'{name}.{part}' for name in HEAD for part in ('weight', 'bias')})
@@ -141,10 +136,7 @@ def write_start(
     model.init_weights()
     _check_keys(backbone, states[0], model.backbone.state_dict())
     start_as_deeplab(model, *states)
-    with disk_errors_explained(out.parent):
-        write_weights(
-            model.state_dict(), out, meta=dict(config=Path(config).name, seed=seed, file=MARK)
-        )
+    write_weights(model.state_dict(), out, meta=dict(config=Path(config).name, seed=seed))
 
 
 def _check_keys(path: str | Path, state: dict[str, Tensor], expected: Collection[str]) -> None:

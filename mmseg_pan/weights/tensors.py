@@ -2,13 +2,15 @@
 
 import io
 import pickle
+from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from mmseg_pan.errors import UserError
-from mmseg_pan.files import write_whole
+from mmseg_pan.files import disk_errors_explained, write_whole
+from mmseg_pan.outputs import MARK, name_output
 
 #: Where training scripts keep the weights inside a checkpoint.
 WRAPPERS = ('state_dict', 'model')
@@ -76,6 +78,23 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise UserError(f'{path} cannot be read as weights ({error}); download it again.') from None
 
 
+def name_weights(path: str | Path, inputs: Iterable[Path] = ()) -> Path:
+    """Settle the name of a weight file before the work begins.
+
+    Args:
+        path: As the user typed it.
+        inputs: Files that the tool reads.
+
+    Raises:
+        UserError: If it does not end in .pth, or cannot be a result's name, see
+            :func:`mmseg_pan.outputs.name_output`.
+    """
+    path = Path(path)
+    if path.suffix != '.pth':
+        raise UserError(f'The output {path} must end in .pth; type such a name.')
+    return name_output(path, '.pth', inputs=inputs, option='name')
+
+
 def write_weights(state: dict[str, Tensor], path: str | Path, meta: dict) -> None:
     """Write a checkpoint that MMSeg's ``init_cfg`` takes; it appears under its name when whole.
 
@@ -83,9 +102,13 @@ def write_weights(state: dict[str, Tensor], path: str | Path, meta: dict) -> Non
         state: Tensors by name.
         path: The file.
         meta: Plain values to keep beside them.
+
+    Raises:
+        UserError: If the disk is full or may not be written.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     buffer = io.BytesIO()
-    torch.save(dict(meta=meta, state_dict=state), buffer)
-    write_whole(path, buffer.getvalue())
+    torch.save(dict(meta={**meta, 'file': MARK}, state_dict=state), buffer)
+    with disk_errors_explained(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, buffer.getvalue())
