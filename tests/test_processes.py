@@ -31,12 +31,9 @@ PARENTS = {
 }
 
 
-@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=['SIGINT', 'SIGTERM'])
-@pytest.mark.parametrize('parent', list(PARENTS))
-def test_child_saves_before_the_parent_ends(parent, number):
-    command = [sys.executable, '-c', CHILD]
-    code = f'{PARENTS[parent]}code = run({command})\nimport sys; sys.exit(code)'
-    process = subprocess.Popen(
+def start(code: str) -> subprocess.Popen:
+    """Start a parent with pipes to its child, which gets no signal but the parent's."""
+    return subprocess.Popen(
         [sys.executable, '-W', 'ignore', '-c', code],
         cwd=ROOT,
         stdin=subprocess.PIPE,
@@ -45,7 +42,14 @@ def test_child_saves_before_the_parent_ends(parent, number):
         text=True,
         start_new_session=True,  # only the parent gets the signal, as from a cluster
     )
-    with process:
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM], ids=['SIGINT', 'SIGTERM'])
+@pytest.mark.parametrize('parent', list(PARENTS))
+def test_child_saves_before_the_parent_ends(parent, number):
+    command = [sys.executable, '-c', CHILD]
+    code = f'{PARENTS[parent]}code = run({command})\nimport sys; sys.exit(code)'
+    with start(code) as process:
         assert process.stdout.readline() == 'ready\n'
         process.send_signal(number)
         assert process.stdout.readline() == 'stopping\n'
@@ -75,16 +79,7 @@ def test_signal_while_the_child_is_started(parent, when, number):
     race = RACE.format(**{'before': 'pass', 'after': 'pass', when: kill})
     command = ['sh', '-c', 'read line; echo left behind']
     code = f'{PARENTS[parent]}{race}code = run({command})\nimport sys; sys.exit(code)'
-    process = subprocess.Popen(
-        [sys.executable, '-W', 'ignore', '-c', code],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
-    with process:
+    with start(code) as process:
         assert process.wait() == 128 + number
         process.stdin.close()  # a child that was left behind writes its line now
         assert process.stdout.read() == ''

@@ -11,8 +11,7 @@ Each may be run again: what is done is not done twice. The environment lies in .
 import argparse
 import hashlib
 import os
-import signal
-import subprocess
+import runpy
 import sys
 import venv
 from pathlib import Path
@@ -58,28 +57,11 @@ def set_up(stack: str) -> Path:
 
 def run(command: list, **options) -> None:
     """Run a command in the repository; end with its exit code where it fails."""
-    process, early = None, []
-
-    def forward(received: int, frame: object) -> None:
-        if process is None:
-            early.append(received)
-        else:
-            process.send_signal(received)
-
-    # A training that is stopped needs time to save: hand the signal on, and wait. The package,
-    # which has such a function, cannot be imported before its requirements are installed.
-    heeded = [n for n in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(n) != signal.SIG_IGN]
-    before = {number: signal.signal(number, forward) for number in heeded}
-    try:
-        process = subprocess.Popen([str(part) for part in command], cwd=ROOT, **options)
-        for number in early:  # came while the child was started
-            process.send_signal(number)
-        code = process.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    # From its file: the package cannot be imported before its requirements are installed.
+    run_child = runpy.run_path(str(ROOT / 'mmseg_pan/processes.py'))['run_child']
+    code = run_child(command, cwd=ROOT, **options)
     if code:
-        sys.exit(code if code > 0 else 128 - code)
+        sys.exit(code)
 
 
 def main() -> None:

@@ -109,17 +109,23 @@ def _train(cfg: Config, stop_after: int | None, hooks):
     if stop_after is not None:
         runner.register_hook(InterruptHook(stop_after))
     try:
-        runner.train()
-    except InterruptionError:
-        assert stop_after is not None
-    else:
-        assert stop_after is None, 'the run was not interrupted'
+        train_until(runner, stop_after)
     finally:
         end_workers(runner)
         for hook in runner.hooks:
             if isinstance(hook, StopSignalHook):
                 hook._listen_no_more()  # the end of the process would have done it
     return runner
+
+
+def train_until(runner, stop_after: int | None) -> None:
+    """Train, and check that an InterruptHook ended it if one was to."""
+    try:
+        runner.train()
+    except InterruptionError:
+        assert stop_after is not None
+    else:
+        assert stop_after is None, 'the run was not interrupted'
 
 
 def end_workers(runner) -> None:
