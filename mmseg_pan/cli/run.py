@@ -31,7 +31,7 @@ def run_tool(main: Callable[[], int | None]) -> None:
 
 def _reader_is_gone() -> bool:
     """Whether it is the standard output that broke: "| head" has read enough."""
-    poll = select.poll()  # pipes that break are POSIX's, as this function is
+    poll = select.poll()  # exists on POSIX only, as broken pipes do
     poll.register(sys.stdout.fileno(), 0)
     return any(event & select.POLLERR for _, event in poll.poll(0))
 

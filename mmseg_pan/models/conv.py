@@ -52,7 +52,7 @@ class SafeConvModule(ConvModule):
         # gradient of taps that no pixel reaches unwritten: what lay in the memory before is
         # learnt from. A 7x7 kernel on a map of up to 3x3, as in FPA on small crops.
         if (
-            torch.is_grad_enabled()  # what is the tensor's comes last: torch.fx traces with none
+            torch.is_grad_enabled()  # the tensor's own properties last: torch.fx has none
             and torch.is_autocast_enabled('cpu')
             and x.device.type == 'cpu'
             and min(x.shape[2:]) <= self.conv.kernel_size[0] // 2
