@@ -89,8 +89,9 @@ def draw() -> str:
             )
     for room, (x, y) in places.items():
         kind = 'base' if FLOOR_OF[room] == 0 else 'room'
+        side = min(box[0], width // len(FLOORS[FLOOR_OF[room]]) - 12)
         lines.append(
-            f'<rect x="{x - box[0] / 2:.0f}" y="{y - box[1] / 2:.0f}" width="{box[0]}" '
+            f'<rect x="{x - side / 2:.0f}" y="{y - box[1] / 2:.0f}" width="{side}" '
             f'height="{box[1]}" rx="6" class="{kind}"/>'
             f'<text x="{x:.0f}" y="{y + 6:.0f}">{room}</text>'
         )
