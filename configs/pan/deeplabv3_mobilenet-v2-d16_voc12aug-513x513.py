@@ -2,7 +2,7 @@
 #     python tools/model_converters/deeplab2mmseg.py THIS_FILE backbone.pth head.pth deeplabv3.pth
 _base_ = [
     '../_base_/models/deeplabv3_mobilenet-v2-d16.py',
-    '../_base_/datasets/voc_aug_385x385.py',
+    '../_base_/datasets/voc_aug_385x513.py',
     '../_base_/schedules/schedule_1k.py',
     '../_base_/default_runtime.py',
 ]
@@ -15,7 +15,7 @@ model = dict(
         bgr_to_rgb=True,
         pad_val=0,
         seg_pad_val=255,
-        size=(385, 385),
+        size=(385, 513),
     ),
     backbone=_base_.dilated_mobilenet_v2_d16,
     neck=_base_.image_pooling,

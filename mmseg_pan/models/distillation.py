@@ -25,6 +25,10 @@ class DistilledEncoderDecoder(EncoderDecoder):
         teacher_checkpoint: Its weights; None: those that its ``init_cfg`` gives.
         weight: Weight of the divergence.
         flip: Average the teacher over the image and its mirror image.
+        scales: Smallest and largest scale at which the teacher sees a batch, drawn evenly for each
+            of its forward passes: over many batches its soft labels are those of multi-scale
+            testing. None: 1. Sides are rounded to 16k + 1 where ``align_corners`` is True, else
+            to 16k.
         **kwargs: Arguments of ``EncoderDecoder``.
     """
 
@@ -34,9 +38,15 @@ class DistilledEncoderDecoder(EncoderDecoder):
         teacher_checkpoint: str | None = None,
         weight: float = 1.0,
         flip: bool = False,
+        scales: tuple[float, float] | None = None,
         **kwargs,
     ):
         super().__init__(**kwargs)
+        if scales is not None and not (len(scales) == 2 and 0 < scales[0] <= scales[1]):
+            raise UserError(
+                f'DistilledEncoderDecoder has scales={scales}; it takes the smallest and the '
+                'largest scale of the teacher, (0.5, 1.5) for instance.'
+            )
         classes = teacher['decode_head']['num_classes']
         if classes != self.num_classes:
             raise UserError(
@@ -45,6 +55,7 @@ class DistilledEncoderDecoder(EncoderDecoder):
             )
         self.weight = weight
         self.flip = flip
+        self.scales = scales
         self._source = teacher, teacher_checkpoint
         self._teacher: tuple[EncoderDecoder, ...] = ()
 
@@ -95,17 +106,21 @@ class DistilledEncoderDecoder(EncoderDecoder):
             raise RuntimeError('DistilledEncoderDecoder has no teacher yet: call init_weights().')
         (teacher,) = self._teacher
         teacher.to(inputs.device)
-        labels = _probabilities(teacher, inputs, size)
-        if self.flip:
-            labels = (labels + _probabilities(teacher, inputs.flip(3), size).flip(3)) / 2
-        return labels
+        views = []
+        for flip in (False, True)[: 1 + self.flip]:
+            view = inputs.flip(3) if flip else inputs
+            if self.scales:
+                view = _rescale(view, float(torch.empty(()).uniform_(*self.scales)), teacher)
+            labels = _probabilities(teacher, view, size)
+            views.append(labels.flip(3) if flip else labels)
+        return sum(views) / len(views)
 
 
 def network_alone(model: dict) -> dict:
     """Return the config of a model without its teacher; other models as they are."""
     if model['type'] not in ('DistilledEncoderDecoder', DistilledEncoderDecoder):
         return model
-    taught = ('teacher', 'teacher_checkpoint', 'weight', 'flip')
+    taught = ('teacher', 'teacher_checkpoint', 'weight', 'flip', 'scales')
     return {**{k: v for k, v in model.items() if k not in taught}, 'type': 'EncoderDecoder'}
 
 
@@ -114,3 +129,9 @@ def _probabilities(network: EncoderDecoder, inputs: Tensor, size: tuple[int, int
     return F.interpolate(
         logits, size, mode='bilinear', align_corners=network.align_corners
     ).softmax(1)
+
+
+def _rescale(images: Tensor, scale: float, network: EncoderDecoder) -> Tensor:
+    extra = int(network.align_corners)
+    size = [max(round(side * scale / 16), 1) * 16 + extra for side in images.shape[2:]]
+    return F.interpolate(images, size, mode='bilinear', align_corners=network.align_corners)

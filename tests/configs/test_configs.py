@@ -86,7 +86,7 @@ def test_builds_and_segments_an_odd_image(name):
     assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters
 
 
-DISTILLED = 'pan_mobilenet-v2-d16_deeplabv3-start_1xb8-2k_voc12aug-385x385.py'
+DISTILLED = 'pan_mobilenet-v2-d16_deeplabv3-start_1xb6-1400_voc12aug-385x513.py'
 
 # One config of each head, backbone, auxiliary head and optimizer that configs/pan combines.
 FAMILIES = {

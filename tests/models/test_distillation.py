@@ -119,7 +119,7 @@ def test_a_network_is_built_and_used_without_its_teacher(tmp_path):
 
 def test_the_network_alone():
     cfg = {**network(), 'type': 'DistilledEncoderDecoder'}
-    assert network_alone(dict(cfg, teacher=network(), flip=True)) == network()
+    assert network_alone(dict(cfg, teacher=network(), flip=True, scales=(1, 2))) == network()
     assert network_alone(network()) == network()
 
 
@@ -165,3 +165,34 @@ def test_a_flip_makes_soft_labels_symmetric(checkpoint):
 def test_another_number_of_classes_is_refused(checkpoint):
     with pytest.raises(UserError, match='teacher has num_classes=7, the decode head 4'):
         MODELS.build(dict(network(), type='DistilledEncoderDecoder', teacher=network(7)))
+
+
+@pytest.mark.parametrize('flip', [False, True])
+def test_soft_labels_of_many_scales(checkpoint, flip):
+    """Each view of the teacher has a scale of its own, and sides of 16k + 1."""
+    model = build(checkpoint, flip=flip, scales=(0.5, 1.5))
+    (teacher,) = model._teacher
+    shapes = set()
+    teacher.backbone.register_forward_pre_hook(lambda m, inputs: shapes.add(inputs[0].shape[2:]))
+    torch.manual_seed(0)
+    images = torch.randn(1, 3, 65, 97)
+    for _ in range(20):
+        labels = model.soft_labels(images, (5, 7))
+        assert labels.shape == (1, CLASSES, 5, 7)
+        torch.testing.assert_close(labels.sum(1), torch.ones(1, 5, 7))
+    assert len(shapes) > 3
+    assert all(side % 16 == 1 for shape in shapes for side in shape)
+    assert min(h for h, _ in shapes) >= 33 and max(h for h, _ in shapes) <= 97
+
+
+def test_a_scale_of_one_is_the_image_itself(checkpoint):
+    images = torch.randn(1, 3, 65, 97)
+    expected = build(checkpoint, flip=True).soft_labels(images, (5, 7))
+    found = build(checkpoint, flip=True, scales=(1.0, 1.0)).soft_labels(images, (5, 7))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize('scales', [(0, 1), (1.5, 0.5), (1.0,)])
+def test_scales_that_make_no_range_are_refused(checkpoint, scales):
+    with pytest.raises(UserError, match='takes the smallest and the largest scale'):
+        build(checkpoint, scales=scales)

@@ -1,6 +1,6 @@
 # VOC 2012 + SBD for networks with sides of 16k + 1 and align_corners=True.
 _base_ = './voc_aug_256x256.py'
-crop_size = (385, 385)
+crop_size = (385, 513)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
