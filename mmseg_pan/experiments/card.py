@@ -48,7 +48,7 @@ def tables(lines: list[dict]) -> str:
         rows.append(
             [name, str(len(some))]
             + [mean_and_deviation([line[key] for line in some]) for key in (*means, 'aAcc')]
-            + [f'{statistics.mean(line["seconds_per_iteration"] for line in some):.2f}']
+            + [_seconds(some)]
         )
     text = _table(rows)
     compared = [line for line in lines if line['kind'] == 'comparison']
@@ -62,9 +62,18 @@ def tables(lines: list[dict]) -> str:
     return text
 
 
+def _seconds(runs: list[dict]) -> str:
+    if not all(line['iterations'] for line in runs):
+        return 'not trained'
+    return f'{statistics.mean(line["seconds_per_iteration"] for line in runs):.2f}'
+
+
 def _title(key: str) -> str:
     _, _, selection = key.partition('_')
-    return f'mIoU %, {selection} classes' if selection else 'mIoU %'
+    classes, _, images = selection.partition('_')
+    return ', '.join(
+        ['mIoU %', *([f'{classes} classes'] if classes else []), *filter(None, [images])]
+    )
 
 
 def mean_and_deviation(values: list[float], digits: int = 2) -> str:

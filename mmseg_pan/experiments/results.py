@@ -5,7 +5,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,30 @@ class Counts(NamedTuple):
 
     matrices: np.ndarray  # confusion matrices, (images, classes, classes)
     images: list[str] | None  # their names; None: not on record
+
+    def of(self, ids: Sequence[str] | None) -> np.ndarray:
+        """Return the matrices of some images.
+
+        Args:
+            ids: Their names without folder and suffix; None: all images.
+
+        Raises:
+            UserError: If the names of the images are not on record, or none of them is meant.
+        """
+        if ids is None:
+            return self.matrices
+        if self.images is None:
+            raise UserError(
+                'A mean over some images needs the names of the images, which are not on record '
+                'for this run; delete its line to have it run again.'
+            )
+        chosen = [PurePath(image).stem in set(ids) for image in self.images]
+        if not any(chosen):
+            raise UserError(
+                f'None of the {len(self.images)} test images is in the list of a selection, which '
+                f'begins with {ids[0] if ids else "nothing"}; correct "images" in "selections".'
+            )
+        return self.matrices[chosen]
 
 
 class Results(NamedTuple):
@@ -68,6 +92,12 @@ class Results(NamedTuple):
             text = ''.join(json.dumps(one) + '\n' for one in [*lines, line])
             write_whole(self.path, text.encode())
 
+    def replace(self, line: dict, by: dict) -> None:
+        """Put a line in the place of another."""
+        with exclusive(self.path.parent):
+            lines = [by if old == line else old for old in read_results(self.path)]
+            write_whole(self.path, ''.join(json.dumps(one) + '\n' for one in lines).encode())
+
     def counts_file(self, run: str) -> Path:
         """Where the confusion matrices of a run lie."""
         return self.path.with_suffix('') / (re.sub(r'[^\w.+-]', '-', run) + '.npz')
@@ -100,13 +130,13 @@ class Results(NamedTuple):
     def compare(
         self,
         sides: Sequence[Sequence[dict]],
-        selections: Mapping[str, Sequence[int] | None],
+        selections: Mapping[str, tuple[Sequence[int] | None, Sequence[str] | None]],
     ) -> dict:
-        """Compare two networks, each with one or more runs, for every selection of classes.
+        """Compare two networks, each with one or more runs, for every selection.
 
         Args:
             sides: The lines of the first and of the second network's runs.
-            selections: Name of a mean -> ids of its classes; None: all that are there.
+            selections: Name of a mean -> ids of its classes and of its images; None: all.
 
         Returns:
             By the name of each mean its 'mean' difference, 'low' and 'high', which are None with
@@ -120,9 +150,9 @@ class Results(NamedTuple):
         loaded = [[self.counts(line['run']) for line in side] for side in sides]
         for line, counts in zip(chain(*sides), chain(*loaded), strict=True):
             _check_same_images(sides[0][0], loaded[0][0], line, counts)
-        first, second = (np.stack([counts.matrices for counts in side]) for side in loaded)
         found = {}
-        for key, chosen in selections.items():
+        for key, (chosen, images) in selections.items():
+            first, second = (np.stack([counts.of(images) for counts in side]) for side in loaded)
             found[key] = difference_of_recipes(first, second, chosen)
             if len(first) == len(second) == 1:
                 over_images = difference_of_networks(first[0], second[0], chosen)

@@ -51,12 +51,29 @@ def run_all(spec: Spec, work_dir: Path) -> None:
     asked = [(experiment, experiment.identity(spec.root)) for experiment in spec.experiments]
     for number, (experiment, identity) in enumerate(asked, 1):
         print(f'[{number}/{count}] {experiment.name}, seed {experiment.seed}: ', end='', flush=True)
-        if spec.results.find_run(identity):
+        if line := spec.results.find_run(identity):
+            _add_means(spec, experiment, line)
             print('done', flush=True)
         else:
             print(_former(spec, experiment, identity), end='', flush=True)
             _run_unless_busy(spec, asked, number - 1, work_dir)
     _compare_done(spec, asked)
+
+
+def _add_means(spec: Spec, experiment: Experiment, line: dict) -> None:
+    """Add the means of selections that the file got after the run."""
+    if any(f'mIoU_{key}' not in line for key in spec.selections):
+        means = _means(
+            spec, _class_names(experiment.load(spec.root)), spec.results.counts(line['run'])
+        )
+        spec.results.replace(line, line | means)
+
+
+def _means(spec: Spec, names: list[str], counts: Counts) -> dict[str, float]:
+    return {
+        f'mIoU_{key}': round(mean_iou(counts.of(one.images).sum(0), names, one.classes), 2)
+        for key, one in spec.selections.items()
+    }
 
 
 def _former(spec: Spec, experiment: Experiment, identity: dict) -> str:
@@ -107,10 +124,10 @@ def _compare_done(spec: Spec, asked: Asked) -> None:
             first = next(one for one, _ in done if one.name == pair[0])
             names = _class_names(first.load(spec.root))
             selections = {
-                f'mIoU_{key}': [names.index(name) for name in chosen]
-                for key, chosen in spec.selections.items()
+                f'mIoU_{key}': ([names.index(name) for name in one.classes], one.images)
+                for key, one in spec.selections.items()
             }
-            found = spec.results.compare(sides, {'mIoU': None, **selections})
+            found = spec.results.compare(sides, {'mIoU': (None, None), **selections})
             spec.results.add(identity | found)
 
 
@@ -136,8 +153,8 @@ def run(
     """
     cfg = experiment.load(spec.root)
     names = _class_names(cfg)
-    for key, chosen in spec.selections.items():
-        if unknown := sorted(set(chosen) - set(names)):
+    for key, one in spec.selections.items():
+        if unknown := sorted(set(one.classes) - set(names)):
             raise UserError(
                 f'selections.{key} has {unknown}, and {experiment.config} no such classes; '
                 f'choose from {names}.'
@@ -148,12 +165,13 @@ def run(
     seen = json.loads(commits.read_text()) if commits.is_file() else []
     seen += [commit for commit in [_commit(spec.root)] if commit not in seen]
     write_whole(commits, json.dumps(seen).encode())
-    train_and_test(file, folder, spec.root, lock)
+    train_and_test(file, folder, spec.root, lock, experiment.checkpoint)
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     matrices = confusions(dataset, folder / 'predictions')
     root = image_root(dataset)
     images = [image_name(path, root) for path in dataset_images(dataset)]
-    spec.results.save_counts(folder.name, Counts(matrices, images))
+    counts = Counts(matrices, images)
+    spec.results.save_counts(folder.name, counts)
     total = matrices.sum(0)
     iou = iou_by_class(total)
     return dict(
@@ -164,9 +182,7 @@ def run(
         iterations=cfg.train_cfg.max_iters,
         test_images=len(dataset),
         mIoU=round(mean_iou(total, names), 2),
-        **{
-            f'mIoU_{key}': round(mean_iou(total, names, c), 2) for key, c in spec.selections.items()
-        },
+        **_means(spec, names, counts),
         aAcc=round(pixel_accuracy(total), 2),
         IoU={n: None if np.isnan(v) else round(v, 2) for n, v in zip(names, iou, strict=True)},
         **training_time(folder),
@@ -177,7 +193,9 @@ def run(
     )
 
 
-def train_and_test(file: Path, folder: Path, root: Path, lock: int | None = None) -> None:
+def train_and_test(
+    file: Path, folder: Path, root: Path, lock: int | None = None, checkpoint: str | None = None
+) -> None:
     """Train a config and write label maps of its test images, by ``tools/``.
 
     Args:
@@ -185,13 +203,15 @@ def train_and_test(file: Path, folder: Path, root: Path, lock: int | None = None
         folder: Where checkpoints, logs and ``predictions/`` go.
         root: Of the checkout whose tools are run.
         lock: See :func:`run`.
+        checkpoint: Is tested, and nothing trained; None: train, and test the last one.
 
     Raises:
         UserError: If a tool failed; its own words are above.
     """
-    _tool(root, lock, 'train.py', file, '--no-validate', '--resume=auto', '--work-dir', folder)
-    checkpoint, predictions = checkpoints(folder)[0], folder / 'predictions'
-    _tool(root, lock, 'test.py', file, checkpoint, '--out', predictions, '--work-dir', folder)
+    if checkpoint is None:
+        _tool(root, lock, 'train.py', file, '--no-validate', '--resume=auto', '--work-dir', folder)
+    tested, predictions = checkpoint or checkpoints(folder)[0], folder / 'predictions'
+    _tool(root, lock, 'test.py', file, tested, '--out', predictions, '--work-dir', folder)
 
 
 def _tool(root: Path, lock: int | None, tool: str, *args) -> None:

@@ -11,19 +11,28 @@ from mmengine.config import Config
 from mmengine.logging import MMLogger
 
 from mmseg_pan.configs.contents import read_config
+from mmseg_pan.datasets.lists import read_ids
 from mmseg_pan.errors import UserError
 
 from .identity import identify
 from .results import Results
 
 
+class Selection(NamedTuple):
+    """What a mean IoU is taken over."""
+
+    classes: list[str] | None  # names; None: all that are there
+    images: list[str] | None = None  # ids; None: all of the test
+
+
 class Experiment(NamedTuple):
-    """One training run and its test."""
+    """One training run and its test, or the test of a checkpoint."""
 
     name: str
     config: str
     seed: int
     options: dict
+    checkpoint: str | None = None  # is tested as it is, without training
 
     def identity(self, root: Path) -> dict:
         """What decides on the result: config, seed, changes, and the hashes of `identify`.
@@ -55,6 +64,8 @@ class Experiment(NamedTuple):
             logger.setLevel(level)
         cfg.merge_from_dict(deepcopy(self.options))  # it takes "_delete_" out
         cfg.merge_from_dict({'randomness.seed': self.seed})
+        if self.checkpoint:
+            cfg.merge_from_dict({'load_from': self.checkpoint, 'train_cfg.max_iters': 0})
         return cfg
 
 
@@ -64,7 +75,7 @@ class Spec(NamedTuple):
     root: Path  # of the checkout, which holds configs/ and tools/
     experiments: list[Experiment]
     results: Results
-    selections: dict[str, list[str]]  # name of a mean -> names of its classes
+    selections: dict[str, Selection]  # by the name of the mean
     compare: list[tuple[str, str]]  # names of experiments
 
 
@@ -73,7 +84,9 @@ def read_spec(path: Path, root: Path, results: Path | None = None) -> Spec:
 
     ``runs`` lists ``name``, ``config`` (from the repository's root), ``seeds`` and
     ``options`` (changes of the config, dots between keys). ``options`` at the top hold for
-    all runs. ``selections`` names means over some classes, ``compare`` pairs of names.
+    all runs. A run with ``checkpoint`` tests that file and trains nothing. ``selections`` names
+    means over some classes, or over ``classes`` in ``images``, a list of ids beside the file;
+    ``compare`` names pairs.
 
     Args:
         path: The file.
@@ -93,7 +106,7 @@ def read_spec(path: Path, root: Path, results: Path | None = None) -> Spec:
     spec = read_config(path).to_dict()
     known = {'runs', 'options', 'selections', 'compare'}
     rows = spec.get('runs') or []
-    fields = {'name', 'config', 'seeds', 'options'}
+    fields = {'name', 'config', 'seeds', 'options', 'checkpoint'}
     if set(spec) - known or not rows or any(set(row) - fields for row in rows):
         raise UserError(
             f'{path} must have "runs", a list of {sorted(fields)}, and may have '
@@ -103,7 +116,13 @@ def read_spec(path: Path, root: Path, results: Path | None = None) -> Spec:
     # The first seed of all runs before the second of any: a start that says something.
     turns = range(max(len(row['seeds']) for row in rows))
     found = [
-        Experiment(row['name'], row['config'], row['seeds'][i], common | row.get('options', {}))
+        Experiment(
+            row['name'],
+            row['config'],
+            row['seeds'][i],
+            common | row.get('options', {}),
+            row.get('checkpoint'),
+        )
         for i in turns
         for row in rows
         if i < len(row['seeds'])
@@ -115,7 +134,21 @@ def read_spec(path: Path, root: Path, results: Path | None = None) -> Spec:
     names = {experiment.name for experiment in found}
     for name in {name for pair in pairs for name in pair} - names:
         raise UserError(f'{path} compares "{name}", which is not in its runs; mend "compare".')
-    return Spec(root, found, Results(results), spec.get('selections', {}), pairs)
+    selections = {
+        name: _selection(name, chosen, path) for name, chosen in spec.get('selections', {}).items()
+    }
+    return Spec(root, found, Results(results), selections, pairs)
+
+
+def _selection(name: str, chosen: list[str] | dict, path: Path) -> Selection:
+    if not isinstance(chosen, dict):
+        return Selection(chosen)
+    if set(chosen) != {'classes', 'images'}:
+        raise UserError(
+            f'selections.{name} of {path} has {sorted(chosen)}; it is a list of classes, or has '
+            '"classes" and "images".'
+        )
+    return Selection(chosen['classes'], read_ids(path.parent / chosen['images']))
 
 
 def check_checkout(root: Path) -> None:

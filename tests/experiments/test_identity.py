@@ -231,7 +231,7 @@ def test_two_runs_on_different_images_are_not_compared(tmp_path, other, lists, m
     results.save_counts('second', other)
     sides = [[dict(run='first', lists={})], [dict(run='second', lists=lists)]]
     with pytest.raises(UserError, match=message):
-        results.compare(sides, {'mIoU': None})
+        results.compare(sides, {'mIoU': (None, None)})
 
 
 @pytest.mark.parametrize('images', [NAMES, None])
@@ -240,4 +240,4 @@ def test_two_runs_on_the_same_images_are_compared(tmp_path, images):
     for name in ('first', 'second'):
         results.save_counts(name, counts(images))
     sides = [[dict(run=name, lists={'val.txt': '1'})] for name in ('first', 'second')]
-    assert results.compare(sides, {'mIoU': None})['mIoU']['mean'] == 0
+    assert results.compare(sides, {'mIoU': (None, None)})['mIoU']['mean'] == 0

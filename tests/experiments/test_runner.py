@@ -1,6 +1,7 @@
 """The runner: each run once, on record, with what decides on it."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmseg_pan import UserError
+from mmseg_pan.datasets.toy import ToyShapesDataset
 from mmseg_pan.experiments import runner
 from mmseg_pan.experiments.card import tables
 from mmseg_pan.experiments.results import read_results
@@ -39,10 +41,11 @@ def spec_file(tmp_path):
 def trained(monkeypatch, toy_root):
     """Stands for train.py and test.py: notes what they were given, and predicts the truth."""
     monkeypatch.setenv('TOY_ROOT', str(toy_root))
-    seen = []
+    seen, tested = [], []
 
-    def train_and_test(file, folder, root, lock):
+    def train_and_test(file, folder, root, lock, checkpoint=None):
         cfg = Config.fromfile(file)
+        tested.append(checkpoint)
         seen.append((cfg.model.decode_head.type, cfg.randomness.seed, cfg.train_cfg.max_iters))
         if len(seen) == trained.fails_at:
             raise UserError('train.py failed, see above.')
@@ -60,7 +63,7 @@ def trained(monkeypatch, toy_root):
 
     trained = train_and_test
     trained.fails_at = None
-    trained.seen = seen
+    trained.seen, trained.tested = seen, tested
     monkeypatch.setattr(runner, 'train_and_test', trained)
     return trained
 
@@ -205,6 +208,7 @@ def test_what_another_process_does_is_left_to_it(spec_file, tmp_path, trained, c
         ('runs:', 'experiments:', 'must have "runs"'),
         ('seeds: [0, 1]', 'seed: 0', 'must have "runs", a list of .*seeds'),
         ('pan_r18-d16_toy.py', 'pan_r19.py', 'names configs/pan/pan_r19.py, which is not there'),
+        ('[disk, ring]', '{classes: [disk]}', 'list of classes, or has "classes" and "images"'),
         ('[PAN, FCN]', '[PAN, PSP]', 'compares "PSP", which is not in its runs'),
     ],
 )
@@ -233,6 +237,52 @@ def test_a_record_of_one_s_own_leaves_the_other_as_it_is(spec_file, tmp_path, tr
     assert len(trained.seen) == 6
     assert len(read_results(mine)) == 4
     assert spec_file.with_suffix('.jsonl').read_text() == before
+
+
+def test_a_mean_over_some_images_and_a_selection_that_came_later(spec_file, tmp_path, trained):
+    """The run is not repeated: its confusion matrices are on record."""
+    run_all(read_spec(spec_file, ROOT), tmp_path / 'work')
+    before = read_results(spec_file.with_suffix('.jsonl'))
+    names = sorted(
+        path.stem for path in (Path(os.environ['TOY_ROOT']) / 'SegmentationClass').glob('*')
+    )
+    (tmp_path / 'half.txt').write_text('\n'.join(names[::2]))
+    spec_file.write_text(
+        SPEC.replace('{two:', '{two_half: {classes: [disk], images: half.txt}, two:')
+    )
+    run_all(read_spec(spec_file, ROOT), tmp_path / 'work')
+    assert len(trained.seen) == 3
+    lines = read_results(spec_file.with_suffix('.jsonl'))
+    assert len(lines) == len(before)
+    fcn = next(line for line in lines if line['name'] == 'FCN')
+    results = read_spec(spec_file, ROOT).results
+    counts = results.counts(fcn['run'])
+    chosen = [i for i, image in enumerate(counts.images) if Path(image).stem in names[::2]]
+    assert 0 < len(chosen) < len(counts.images)
+    total = counts.matrices[chosen].sum(0)
+    disk = ToyShapesDataset.METAINFO['classes'].index('disk')
+    expected = (
+        100 * total[disk, disk] / (total[disk].sum() + total[:, disk].sum() - total[disk, disk])
+    )
+    assert fcn['mIoU_two_half'] == round(float(expected), 2) != fcn['mIoU_two']
+    sides = [[line for line in lines if line.get('name') == name] for name in ('PAN', 'FCN')]
+    found = results.compare(sides, {'mIoU_two_half': ([disk], names[::2])})
+    assert found['mIoU_two_half']['mean'] == pytest.approx(100 - fcn['mIoU_two_half'], abs=0.01)
+    with pytest.raises(UserError, match=r'None of the .* test images is in the list'):
+        counts.of(['none'])
+    with pytest.raises(UserError, match='not on record'):
+        counts._replace(images=None).of(names)
+
+
+def test_a_checkpoint_is_tested_as_it_is(spec_file, tmp_path, trained):
+    spec_file.write_text(
+        SPEC.replace('seeds: [0], options', 'seeds: [0], checkpoint: fcn.pth, options')
+    )
+    run_all(read_spec(spec_file, ROOT), tmp_path / 'work')
+    assert trained.tested == [None, 'fcn.pth', None]
+    assert trained.seen[1] == ('FCNHead', 0, 0)
+    lines = read_results(spec_file.with_suffix('.jsonl'))
+    assert '| FCN | 1 |' in tables(lines) and '| not trained |' in tables(lines)
 
 
 @pytest.mark.slow
