@@ -48,7 +48,7 @@ def tables(lines: list[dict]) -> str:
         rows.append(
             [name, str(len(some))]
             + [mean_and_deviation([line[key] for line in some]) for key in (*means, 'aAcc')]
-            + [_seconds(some)]
+            + [_step_time(some)]
         )
     text = _table(rows)
     compared = [line for line in lines if line['kind'] == 'comparison']
@@ -62,8 +62,8 @@ def tables(lines: list[dict]) -> str:
     return text
 
 
-def _seconds(runs: list[dict]) -> str:
-    if not all(line['iterations'] for line in runs):
+def _step_time(runs: list[dict]) -> str:
+    if not all(line.get('iterations', True) for line in runs):
         return 'not trained'
     return f'{statistics.mean(line["seconds_per_iteration"] for line in runs):.2f}'
 
