@@ -23,7 +23,7 @@ def main() -> None:
     card, listing = folder / 'README.md', folder / 'metafile.yaml'
     write_whole(listing, metafile(ROOT).encode())
     write_whole(card, with_tables(card.read_text(), folder / 'results').encode())
-    pages = [ROOT / name for name in ('README.md', 'README_zh-CN.md')]
+    pages = [ROOT / name for name in ('README.md', 'README_zh-CN.md', 'docs/speed.md')]
     for page in pages:
         write_whole(page, with_cells(page.read_text(), ROOT).encode())
     print('Written:', *(str(path.relative_to(ROOT)) for path in (listing, card, *pages)))
