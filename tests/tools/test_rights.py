@@ -48,6 +48,7 @@ LINES = {
         '{toy} {net} --format openvino --out {closed}/a',
     ],
     'deployment/quantize.py': ['{toy} {xml} --out {new}/a'],
+    'misc/draw_network.py': ['--out {closed}/a.png'],
     'misc/publish_model.py': ['{net} --out {new}/a.safetensors', '{net} --out {closed}/a.pth'],
     'model_converters/backbone2mmseg.py': ['{backbone} {new}/a.pth'],
     'model_converters/deeplab2mmseg.py': ['{deeplab} {backbone} h.pth {new}/a.pth'],
