@@ -10,7 +10,7 @@ from ._stack import check_stack
 
 check_stack()
 
-# OneDL's mmseg prints twice that an optional import of its own failed.
+# OneDL's mmseg prints twice that one of its optional imports failed.
 with contextlib.redirect_stdout(io.StringIO()):
     import mmseg.datasets
 

@@ -1,4 +1,4 @@
-"""Two families of distributions own the same import names; exactly one may be here."""
+"""Two families of distributions share the same import names; exactly one may be installed."""
 
 from importlib import metadata
 
@@ -6,7 +6,7 @@ IMPORT_NAMES = ('mmengine', 'mmcv', 'mmsegmentation')
 
 
 def installed(name: str) -> bool:
-    """Whether pip knows a distribution of this name."""
+    """Whether a distribution of this name is installed."""
     try:
         metadata.version(name)
     except metadata.PackageNotFoundError:
@@ -15,7 +15,7 @@ def installed(name: str) -> bool:
 
 
 def check_stack() -> None:
-    """Stop with one sentence where there is no stack, half of one, or two.
+    """Raise an error unless exactly one complete stack is installed.
 
     Raises:
         ImportError: If not all of mmengine, mmcv and mmsegmentation come from one

@@ -1,4 +1,4 @@
-"""The device that a run uses."""
+"""Choosing and naming the device of a run."""
 
 import torch
 
@@ -6,19 +6,19 @@ from mmseg_pan.errors import UserError
 
 
 def default_device() -> str:
-    """Name the device on which all of this runs."""
+    """Return the name of the processor or GPU."""
     return 'cuda' if torch.cuda.is_available() else 'cpu'
 
 
 def device_name() -> str:
-    """Name the device that this process uses."""
+    """Return the device that this process uses."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f'CPU, {torch.get_num_threads()} threads'
 
 
 def check_device(name: str | None) -> None:
-    """Find out whether torch can use a device.
+    """Check that torch can use a device.
 
     Args:
         name: As torch names it; None is always fine.
@@ -31,5 +31,5 @@ def check_device(name: str | None) -> None:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(
-            f'--device {name} cannot be used ({reason}); type "--device cpu", or leave it out.'
+            f'--device {name} cannot be used ({reason}); type "--device cpu", or omit the option.'
         ) from None

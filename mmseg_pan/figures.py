@@ -1,4 +1,4 @@
-"""Matplotlib's figures as files: their formats, letters and mark."""
+"""Saving Matplotlib figures: formats, fonts and the mark of outputs."""
 
 import io
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from mmseg_pan.files import disk_errors_explained, write_whole
 from mmseg_pan.fonts import plot_families
 from mmseg_pan.outputs import MARK, name_output
 
-#: Formats that can hold the mark of a result, and where they do.
+#: Formats that can hold the mark of an output, and the metadata key for it.
 _MARKED = {
     'png': dict(metadata=dict(Comment=MARK)),
     'svg': dict(metadata=dict(Description=MARK)),
@@ -24,10 +24,10 @@ _MARKED = {
 
 
 def check_picture(file: Path, inputs: Iterable[Path] = (), option: str = '--out') -> None:
-    """Stop where a plot could not be written, before it is drawn.
+    """Check that a plot can be written, before it is drawn.
 
     Raises:
-        UserError: If the folder is not there or cannot be written, the ending names no format,
+        UserError: If the folder does not exist or cannot be written, the ending names no format,
             or something else than a plot of ours would be overwritten.
     """
     if file.suffix[1:].lower() not in _MARKED:
@@ -36,18 +36,18 @@ def check_picture(file: Path, inputs: Iterable[Path] = (), option: str = '--out'
             f'for example "{option} {file}.png".'
         )
     if not file.parent.is_dir():
-        raise UserError(f'The folder {file.parent} of {option} is not there; make it first.')
+        raise UserError(f'The folder {file.parent} of {option} does not exist; create it first.')
     name_output(file, inputs=inputs, option=option)
 
 
 def write_picture(data: bytes, file: Path) -> None:
-    """Write a plot to a file, whole or not at all."""
+    """Write a plot to a file atomically."""
     with disk_errors_explained(file.parent):
         write_whole(file, data, durable=False)
 
 
 def encode(figure: Figure, kind: str = 'png') -> bytes:
-    """Bytes of a figure as a picture of the kind that a file's ending names, with our mark."""
+    """Render a figure in the format given by the file's suffix, with our mark."""
     texts = figure.findobj(Text)
     families = plot_families([text.get_text() for text in texts])
     for text in texts:

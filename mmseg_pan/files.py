@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and one writer at a time."""
+"""Atomic writes, and locks for one writer at a time."""
 
 import errno
 import os
@@ -17,12 +17,12 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def write_whole(path: Path, data: bytes, durable: bool = True) -> None:
-    """Write a file so that its final name never shows a part of it.
+    """Write a file atomically: its final name never holds a partial file.
 
     Args:
         path: Final name; its folder must exist.
         data: All of its bytes.
-        durable: Whether the bytes must be on the disk before the name is. Without it a
+        durable: Whether to flush the bytes to disk before the rename. Without it a
             power failure, though no killed process, can leave an empty file.
     """
     temporary = temporary_name(path)
@@ -45,16 +45,16 @@ def write_whole(path: Path, data: bytes, durable: bool = True) -> None:
 
 
 def temporary_name(path: Path) -> Path:
-    """A hidden name beside a file or folder that is not finished.
+    """Return a hidden name next to a file or folder, for use until it is complete.
 
-    It is no longer than the 255 bytes that a disk takes, whatever the final name is.
+    It has at most 255 bytes, the limit of file systems, whatever the final name is.
     """
     name = os.fsencode(path.name)[:200].decode('utf-8', 'ignore')
     return path.with_name(f'.{name}.{os.getpid()}.part')
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what killed runs left in a folder under a :func:`temporary_name`."""
+    """Remove files with a :func:`temporary_name` that killed runs left in a folder."""
     if folder.is_dir():
         for path in folder.iterdir():
             if _TEMPORARY.fullmatch(path.name):
@@ -65,12 +65,12 @@ def remove_leftovers(folder: Path) -> None:
 
 
 class BusyError(UserError):
-    """Another process is at work on the same file or folder."""
+    """Another process is using the same file or folder."""
 
 
 @contextmanager
 def exclusive(path: Path, patience: float = 10.0) -> Iterator[int | None]:
-    """Keep a second run out while this one works on a file or folder.
+    """Lock a file or folder against a second run.
 
     The lock goes with the process and the workers that it forked: after a SIGKILL
     the next run waits here until the orphaned workers, too, have ended.
@@ -101,11 +101,11 @@ def exclusive(path: Path, patience: float = 10.0) -> Iterator[int | None]:
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise BusyError(
-                        f'Another run is at work on {path}; wait until it has ended, and type '
+                        f'Another run is using {path}; wait until it has ended, and type '
                         'the same command again.'
                     ) from None
                 time.sleep(0.05)
-            except OSError:  # a file system without locks: go on without
+            except OSError:  # a file system without locks: continue without one
                 break
         yield descriptor
     finally:
@@ -114,7 +114,7 @@ def exclusive(path: Path, patience: float = 10.0) -> Iterator[int | None]:
 
 @contextmanager
 def disk_errors_explained(folder: Path) -> Iterator[None]:
-    """Turn a full disk or a forbidden write into a sentence.
+    """Turn a full disk or a missing write permission into a user error.
 
     Raises:
         UserError: If the body raised an OSError of that kind; others pass unchanged.
@@ -124,11 +124,11 @@ def disk_errors_explained(folder: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in _FULL:
             raise UserError(
-                f'The disk that holds {folder} is full; make room and type the same command again.'
+                f'The disk that holds {folder} is full; free space and type the same command again.'
             ) from error
         if error.errno in _FORBIDDEN:
             raise UserError(
-                f'{error.filename or folder} cannot be written ({error.strerror}); give '
-                f'yourself the right to write in {folder}, or use another folder.'
+                f'{error.filename or folder} cannot be written ({error.strerror}); get '
+                f'write permission for {folder}, or use another folder.'
             ) from error
         raise

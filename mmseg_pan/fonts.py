@@ -1,4 +1,4 @@
-"""Fonts for class names in any script, and ids where no font has the letters."""
+"""Fonts for class names in any script, and ids if no font has the glyphs."""
 
 import os
 import unicodedata
@@ -7,37 +7,37 @@ from functools import lru_cache
 
 from PIL import ImageFont
 
-#: They claim every character, and draw a box or nothing for it.
+#: They claim to have every character, and draw a box or nothing for it.
 _NO_LETTERS = ('lastresort', 'blank', 'notdef', 'color')
 
-#: What pictures write beside a name, in the same font.
+#: Characters that pictures write next to a name, in the same font.
 _BESIDE = '0123456789.,%<()'
 
 
 def drawable_names(names: Sequence[str]) -> list[str]:
-    """What pictures say for each name: the name, or its index where no font has its letters."""
+    """Return what pictures show for each name: itself, or its index if no font has its glyphs."""
     return [_cleaned(name) if _has_font(name) else str(number) for number, name in enumerate(names)]
 
 
 def missing_letters(names: Sequence[str]) -> str:
-    """A legend of the names that pictures show as ids; empty where all can be drawn."""
+    """Return a legend of the names that pictures show as ids; empty if all can be drawn."""
     missing = [f'{number}: {name}' for number, name in enumerate(names) if not _has_font(name)]
     if not missing:
         return ''
     return (
-        'No font on this machine has the letters of some class names, and pictures show ids in '
-        f'their place: {", ".join(missing)}. Install a font that has them, such as Noto Sans CJK.'
+        'No font on this machine has the glyphs of some class names, so pictures show their ids '
+        f'instead: {", ".join(missing)}. Install a font that has them, such as Noto Sans CJK.'
     )
 
 
 def picture_font(text: str, size: int) -> ImageFont.FreeTypeFont:
-    """A font that has the letters of a text, in a size in pixels."""
+    """Return a font with all glyphs of a text, in a size in pixels."""
     file = find_font(_cleaned(text))
     return ImageFont.truetype(file, size) if file else ImageFont.load_default(size)
 
 
 def plot_families(texts: Sequence[str]) -> list[str]:
-    """The font families that Matplotlib needs to draw some texts, its own first."""
+    """Return the font families that Matplotlib needs for some texts, its default first."""
     from matplotlib import font_manager
 
     found = ['DejaVu Sans']
@@ -54,7 +54,7 @@ def _has_font(name: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def find_font(text: str) -> str | None:
-    """A font file with all letters of a text; '' for the default font, None for none at all."""
+    """Return a font file with all glyphs of a text; '' for the default font, None if none has."""
     if text.isascii():
         return ''
     needed = {ord(letter) for letter in text if not letter.isspace()}

@@ -1,4 +1,4 @@
-"""Names of what the tools write, and checks that nobody's file is lost to them."""
+"""Output names, and checks that outputs do not overwrite other files."""
 
 import hashlib
 import mmap
@@ -13,10 +13,10 @@ from PIL.PngImagePlugin import PngInfo
 from mmseg_pan.errors import UserError
 from mmseg_pan.files import disk_errors_explained
 
-#: What every result holds somewhere in its bytes. Only such a file is overwritten.
+#: Every output contains these bytes. Only such files are overwritten.
 MARK = 'written by mmseg_pan'
 
-#: Bytes of a file name on the usual file systems.
+#: Maximum length of a file name in bytes on common file systems.
 LONGEST = 255
 
 
@@ -27,14 +27,14 @@ def name_output(
     mark: str = MARK,
     option: str = '--out',
 ) -> Path:
-    """Settle the name of a result before the work begins.
+    """Determine the name of an output before the work begins.
 
     Args:
         out: As the user typed it.
         *suffixes: What the name may end in. The first one is added to any other name, so that
             'pan.v1' becomes 'pan.v1.onnx'. Without any, the name stays as it is.
         inputs: Files that the tool reads.
-        mark: What an earlier result of this kind holds, see :func:`is_result`.
+        mark: Bytes that an earlier output of this kind contains, see :func:`is_result`.
         option: Where the user typed it, for messages.
 
     Returns:
@@ -58,7 +58,7 @@ def check_result(
     mark: str = MARK,
     option: str = '--out',
 ) -> None:
-    """Stop where a result would take the place of something else.
+    """Check that an output does not overwrite another file.
 
     Raises:
         UserError: If ``file`` is an input (through links as well), a folder, or a file that
@@ -70,22 +70,22 @@ def check_result(
     for path in inputs:
         if _same(file, path):
             raise UserError(
-                f'The result {file} would overwrite the input {path}; type another {option}.'
+                f'The output {file} would overwrite the input {path}; choose another {option}.'
             )
     if file.is_dir():
         raise UserError(f'{option}: {file} is a folder; name a file, or another folder.')
     if not is_result(file, mark):
         raise UserError(
-            f'{file} is not a result of this tool and is not overwritten; move it away, or type '
+            f'{file} was not written by this tool and is not overwritten; move it away, or choose '
             f'another {option}.'
         )
 
 
 def check_folder(folder: str | Path, owned: Iterable[str | Path], option: str = '--out') -> None:
-    """Stop where results would lie among the files of a data set.
+    """Check that outputs do not go into the folders of a data set.
 
     Folders below those of the data set are refused as well: where it reads sub-folders, it
-    would take the results for its own files.
+    would mistake the outputs for its own files.
 
     Args:
         folder: Where results go.
@@ -99,14 +99,14 @@ def check_folder(folder: str | Path, owned: Iterable[str | Path], option: str = 
     for owner in sorted({Path(os.path.realpath(path)) for path in owned}):
         if owner == place or owner in place.parents or _same(owner, place):
             raise UserError(
-                f"{option} {folder}: {owner} holds the data set's own files, and results would "
-                'overwrite them or be taken for them; type another folder.'
+                f"{option} {folder}: {owner} holds the data set's own files, and outputs would "
+                'overwrite them or be mistaken for them; choose another folder.'
             )
     check_writable(folder, option)
 
 
 def check_writable(folder: str | Path, option: str = '--out') -> None:
-    """Stop where a folder, which need not be there yet, cannot be written.
+    """Check that a folder, which need not exist yet, can be written.
 
     Raises:
         UserError: If the user lacks the right, the disk is full, or a file is in the way.
@@ -117,7 +117,7 @@ def check_writable(folder: str | Path, option: str = '--out') -> None:
         there = there.parent
     if not there.is_dir():
         raise UserError(
-            f'{option} {folder}: {there} is a file, and results need a folder of that name; type '
+            f'{option} {folder}: {there} is a file, but outputs need a folder of that name; choose '
             'another.'
         )
     with disk_errors_explained(there):
@@ -125,7 +125,7 @@ def check_writable(folder: str | Path, option: str = '--out') -> None:
 
 
 def is_result(file: str | Path, mark: str = MARK) -> bool:
-    """Whether a file is a result that may be overwritten: it holds the mark, or nothing."""
+    """Whether a file may be overwritten: it contains the mark, or is empty."""
     try:
         with (
             open(file, 'rb') as opened,
@@ -146,7 +146,7 @@ def png_mark() -> PngInfo:
 
 
 def fitting_name(stem: str, suffix: str = '') -> str:
-    """A file name that the disk takes: a long one is cut, and its hash added.
+    """Return a valid file name: a long one is truncated, and its hash appended.
 
     Args:
         stem: Name without suffix.
@@ -164,14 +164,14 @@ def _check_length(path: Path, option: str) -> None:
         if len(os.fsencode(part)) > LONGEST:
             raise UserError(
                 f'{option}: the name {part[:40]}… is longer than the {LONGEST} bytes that a disk '
-                'takes; type a shorter one.'
+                'allows; choose a shorter one.'
             )
 
 
 def result_names(paths: Iterable[Path], suffix: str = '') -> dict[Path, Path]:
-    """The names of results: those of the inputs, with another suffix.
+    """Return the output names: those of the inputs, with another suffix.
 
-    Where two inputs differ in their suffix only, both keep theirs: 'a.jpg.png', 'a.tif.png'.
+    If two inputs differ only in their suffix, both keep it: 'a.jpg.png', 'a.tif.png'.
 
     Args:
         paths: Names of inputs, relative to the folder of the results.

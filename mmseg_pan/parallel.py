@@ -26,14 +26,14 @@ _CHUNK = 16  # files a round trip: less than 1 % of the time goes into the pipe
 
 
 def available_cores() -> int:
-    """The cores that this process may use, which a container may limit."""
+    """Return the number of cores that this process may use, which a container may limit."""
     if hasattr(os, 'sched_getaffinity'):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def progress_bar() -> Progress:
-    """A bar on stderr, so that stdout holds only results."""
+    """Return a progress bar on stderr, so that stdout contains only results."""
     return Progress(
         TextColumn('{task.description}'),
         BarColumn(),
@@ -84,7 +84,7 @@ def map_files(
                 bar.advance(shown, chunks[future])
     except BrokenProcessPool:
         raise UserError(
-            'A worker process was killed, most often for want of memory; type the same '
+            'A worker process was killed, most often for lack of memory; type the same '
             'command with "--nproc 1".'
         ) from None
     finally:
@@ -97,9 +97,9 @@ _function: Callable  # set in each worker: what it was started for
 def _start_worker(function: Callable, parent: int) -> None:
     global _function
     _function = function
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's to answer
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl+C
 
-    def end_with_parent() -> None:  # orphaned workers would wait for work for ever
+    def end_with_parent() -> None:  # orphaned workers would wait forever
         while os.getppid() == parent:
             time.sleep(0.2)
         os._exit(1)

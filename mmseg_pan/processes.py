@@ -1,4 +1,4 @@
-"""A child process that gets the signals of its parent."""
+"""A child process that receives the signals of its parent."""
 
 import signal
 import subprocess
@@ -14,7 +14,7 @@ def run_child(command: Sequence, **options) -> int:
     """Run a command, hand it SIGINT and SIGTERM, and wait until it has ended.
 
     ``subprocess.run`` kills its child a quarter of a second after Ctrl-C, and leaves it behind on
-    SIGTERM: too early for a training that saves, and an orphan that trains on.
+    SIGTERM: too early for a run that saves its state, and an orphan that keeps training.
 
     Args:
         command: Program and arguments.
@@ -35,7 +35,7 @@ def run_child(command: Sequence, **options) -> int:
         else:
             process.send_signal(received)
 
-    # The child inherits what is ignored, as in a background job: that stays so.
+    # The child inherits ignored signals, as in a background job: they stay ignored.
     heeded = [number for number in FORWARDED if signal.getsignal(number) is not signal.SIG_IGN]
     before = {number: signal.signal(number, forward) for number in heeded}
     try:

@@ -1,4 +1,4 @@
-"""Files that are whole or absent, also where the process dies while writing."""
+"""Files that are complete or absent, also where the process dies while writing."""
 
 import multiprocessing
 import os

@@ -60,7 +60,7 @@ def test_own_result_is_written_again_and_other_files_are_not(tmp_path):
     picture.save(theirs)
     folder.mkdir()
     assert name_output(ours, '.png') == ours
-    with pytest.raises(UserError, match=r'theirs\.png is not a result'):
+    with pytest.raises(UserError, match=r'theirs\.png was not written by this tool'):
         name_output(theirs, '.png')
     with pytest.raises(UserError, match=r'folder\.png is a folder'):
         name_output(folder, '.png')
@@ -86,7 +86,7 @@ def test_folder_of_the_data_set_is_refused(tmp_path):
 
 def test_folder_below_a_file_or_with_a_name_too_long(tmp_path):
     (tmp_path / 'file').touch()
-    with pytest.raises(UserError, match='is a file, and results need a folder'):
+    with pytest.raises(UserError, match='is a file, but outputs need a folder'):
         check_writable(tmp_path / 'file' / 'out')
     with pytest.raises(UserError, match='255 bytes'):
         check_writable(tmp_path / ('x' * 300) / 'out')

@@ -3,7 +3,7 @@
 
     python tools/demo.py
 
-Trains and tests what configs/pan/results/quickstart.yaml lists, and leaves a table, loss curves
+Runs the experiments of configs/pan/results/quickstart.yaml and writes a table, loss curves
 and pictures. Finished runs are kept: a second call only prints the table.
 """
 

@@ -23,51 +23,54 @@ from mmseg_pan.weights.published import SHIPPED
 
 
 def main() -> int:
-    """Predict; 1 where a file was skipped."""
+    """Predict; returns 1 if a file was skipped."""
     parser = ArgumentParser(
-        description='Segment images and videos. A file that cannot be read is named and skipped, '
-        'and the exit code is then 1.'
+        description='Segment images and videos. Unreadable files are reported and skipped; '
+        'the exit code is then 1.'
     )
     parser.add_argument(
         'inputs',
         nargs='+',
         metavar='INPUT',
-        help='image, video, folder (with its sub-folders) or quoted pattern',
+        help='image, video, folder (searched recursively) or quoted glob pattern',
     )
     parser.add_argument(
         '--checkpoint',
         default=SHIPPED,
         metavar='FILE',
-        help='trained weights (default: the PAN that comes with the package, which has learnt '
-        "VOC's classes from photographs of mostly animals and people)",
+        help='trained weights (default: the PAN in the package, trained on '
+        "VOC's classes with photographs of mostly animals and people)",
     )
     parser.add_argument(
         '--config', metavar='FILE', help='config (default: the one in the checkpoint)'
     )
-    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='results go there')
+    parser.add_argument('--out', type=Path, required=True, metavar='DIR', help='output folder')
     parser.add_argument(
         '--format',
         choices=KINDS,
         default=KINDS[0],
-        help='the image with classes and legend, the classes in their colours, or class ids '
-        '(default: overlay)',
+        help='image with classes and legend, classes in colour, or class ids (default: overlay)',
     )
     parser.add_argument(
-        '--batch', type=whole_number(1), default=1, metavar='N', help='images at once (default: 1)'
+        '--batch',
+        type=whole_number(1),
+        default=1,
+        metavar='N',
+        help='images per batch (default: 1)',
     )
     parser.add_argument(
         '--window',
         type=whole_number(SMALLEST_WINDOW),
         default=WINDOW,
         metavar='SIDE',
-        help='images that have a longer side when the test pipeline has resized them are seen in '
+        help='images with a longer side after the test pipeline are processed in '
         'overlapping windows of SIDE pixels (default: %(default)s)',
     )
-    parser.add_argument('--device', help='as torch names it (default: the GPU, where there is one)')
+    parser.add_argument('--device', help='torch device (default: the GPU, if there is one)')
     parser.add_argument(
         '--unsafe-load',
         action='store_true',
-        help='let the checkpoint run the code it holds; only where you trust its maker',
+        help='allow the checkpoint to run code; only if you trust its source',
     )
     args = parser.parse_args()
     sources = find_sources(args.inputs, args.out, args.format)

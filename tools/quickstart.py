@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""From a fresh clone to a result, with nothing but Python 3.10 or newer.
+"""Set up a fresh clone and run the demo or the tests; needs only Python 3.10 or newer.
 
     python3 tools/quickstart.py         set up, train PAN and FCN on toy data, compare
     python3 tools/quickstart.py test    set up, run the tests
 
-Each may be run again: what is done is not done twice. The environment lies in .venv
+Both can be run again and skip finished steps. The environment is in .venv
 (.venv-openmmlab for --stack openmmlab, and so on); remove the folder to start over.
 """
 
@@ -28,7 +28,7 @@ STACKS = {
 
 
 def set_up(stack: str) -> Path:
-    """Make the virtual environment of a stack, unless it is there and up to date.
+    """Create the virtual environment of a stack, unless it exists and is up to date.
 
     Returns:
         Its Python.
@@ -46,12 +46,12 @@ def set_up(stack: str) -> Path:
     venv.create(folder, with_pip=True)
     pip = [python, '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check']
     if stack == 'openmmlab':
-        # mmcv's build wants torch there first, and a setuptools with pkg_resources.
+        # Building mmcv needs torch installed first, and a setuptools with pkg_resources.
         run([*pip, 'torch==2.13.0', 'setuptools<81', 'wheel'])
         pip.append('--no-build-isolation')
     names = [*requirements, 'requirements/tests.txt']
     run([*pip, *(part for name in names for part in ('-r', ROOT / name))])
-    stamp.write_text(digest)  # last: an interrupted set-up is done again
+    stamp.write_text(digest)  # last: an interrupted setup is repeated
     return python
 
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Train and test what a file lists, and write a line of results for each run.
+"""Train and test the runs in an experiment file, and record a line of results for each.
 
     python tools/run_experiments.py configs/pan/results/toy_options.yaml
 
-What is on record already is not run again; --results work_dirs/mine.jsonl runs it for a record
-of your own. Stop it at any moment, and type the same command to go on. The same command in a
+Runs on record are skipped; --results work_dirs/mine.jsonl uses a separate record
+instead. Stop it at any time, and type the same command to continue. The same command in a
 second terminal, for other cores or another GPU, shares the runs.
 """
 
@@ -21,13 +21,15 @@ from mmseg_pan.experiments.spec import read_spec
 
 
 def main() -> None:
-    """Run what is not done yet."""
+    """Run the experiments that are not done yet."""
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument('spec', type=Path, help='file of experiments')
+    parser.add_argument('spec', type=Path, help='experiment file')
     parser.add_argument(
-        '--work-dir', type=Path, help='of all runs; default: work_dirs/NAME OF THE FILE'
+        '--work-dir', type=Path, help='work dir of all runs (default: work_dirs/NAME OF THE FILE)'
     )
-    parser.add_argument('--results', type=Path, help='.jsonl; default: beside the file')
+    parser.add_argument(
+        '--results', type=Path, help='.jsonl file (default: next to the experiment file)'
+    )
     args = parser.parse_args()
     run_all(
         read_spec(args.spec, ROOT, args.results), args.work_dir or Path('work_dirs', args.spec.stem)

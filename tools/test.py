@@ -32,13 +32,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--report', metavar='DIR', help='write DIR/index.html: plots, worst and best images'
     )
-    parser.add_argument('--compare', metavar='DIR', help='put another --report beside this one')
+    parser.add_argument('--compare', metavar='DIR', help='compare with another --report')
     parser.add_argument('--tta', action='store_true', help='test-time augmentation')
     parser.add_argument(
         '--fast',
         action='store_true',
-        help='fold batch norms into convolutions and use channels-last format: same results but '
-        'for rounding',
+        help='fold batch norms into convolutions and use channels-last format: same results up '
+        'to rounding',
     )
     parser.add_argument('--amp', action='store_true', help='run the network in bfloat16')
     cli.add_common_arguments(parser)

@@ -26,8 +26,8 @@ def parse_args() -> argparse.Namespace:
         nargs='?',
         const='newest',
         metavar='auto|PATH',
-        help='go on from the newest checkpoint of the work dir (an error without one); '
-        'auto: or start afresh; PATH: from that file',
+        help='continue from the newest checkpoint of the work dir (an error without one); '
+        'auto: or start from scratch; PATH: from that file',
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
     parser.add_argument(

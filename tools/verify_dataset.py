@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Find what is wrong with a data set before a training does.
+"""Find errors in a data set before training.
 
 python tools/verify_dataset.py configs/pan/pan_r101-d16_voc.py
 python tools/verify_dataset.py data/VOCdevkit/VOC2012 --json faults.json --plot classes.png
@@ -28,8 +28,8 @@ from mmseg_pan.verification.verify import verify
 def main() -> int:
     """Read the command line, verify, print; 1 where training would break or be biased."""
     parser = ArgumentParser(
-        description='Inspect every image and mask of a data set. Exit code 1: something would '
-        'break or bias a training.'
+        description='Check every image and mask of a data set. Exit code 1: a fault would '
+        'break or bias training.'
     )
     parser.add_argument('target', metavar='CONFIG|ROOT', help='config file, or VOCdevkit/VOC2012')
     parser.add_argument('--json', type=Path, metavar='FILE', help='write all findings there')

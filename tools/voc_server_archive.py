@@ -33,7 +33,7 @@ def main() -> None:
     names = args.root / 'ImageSets' / 'Segmentation' / f'{args.list}.txt'
     for path in (args.predictions, names):
         if not path.exists():
-            raise UserError(f'{path} is not there; give the predictions and --root VOC2012.')
+            raise UserError(f'{path} does not exist; give the predictions and --root VOC2012.')
     out = name_output(args.out, '.tgz', '.tar.gz')
     ids = names.read_text().split()
     write_archive(args.predictions, args.root, ids, out)

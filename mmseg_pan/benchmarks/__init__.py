@@ -1,1 +1,1 @@
-"""Contenders in one run: time, memory, multiply-adds, scaling."""
+"""Comparing networks in one run: time, memory, multiply-adds, scaling."""

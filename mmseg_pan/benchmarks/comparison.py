@@ -1,4 +1,4 @@
-"""The benchmark's table: models and options beside each other."""
+"""The benchmark's table of models and options."""
 
 import statistics
 from collections.abc import Callable
@@ -103,7 +103,15 @@ def part_costs(contender: Contender, height: int, width: int) -> dict[str, Cost]
 def contender_table(rows: list[dict]) -> str:
     """Write rows as a Markdown table."""
     parts = 'head' in rows[0]['times']
-    heads = ['model', 'G multiply-adds', 'M parameters', 'ms', 'to the first', 'of the limit', 'MB']
+    heads = [
+        'model',
+        'G multiply-adds',
+        'M parameters',
+        'ms',
+        'to the first',
+        'of the limit',
+        'MB',
+    ]
     if parts:
         heads += ['head G', 'head M', 'head ms', 'backbone ms', 'head / backbone']
     lines = [heads, ['---'] * len(heads)]

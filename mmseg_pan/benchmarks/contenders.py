@@ -1,4 +1,4 @@
-"""Models to be measured against each other: MMSeg's configs, and smp's."""
+"""Models to compare: MMSegmentation configs, and models of smp."""
 
 from collections.abc import Callable
 from functools import partial

@@ -1,4 +1,4 @@
-"""Time several networks against each other, and against what the machine can do, in one run."""
+"""Time several networks and the machine's limits in one run."""
 
 import statistics
 import time
@@ -98,7 +98,7 @@ class Limit(NamedTuple):
 
 
 def limits(bfloat16: bool = False) -> dict[str, Limit]:
-    """Return what bounds a network on this machine, to be measured beside it.
+    """Return the operations that limit networks on this machine.
 
     Matrix products in float32 and bfloat16 (operations), and a copy (bytes read and written).
 

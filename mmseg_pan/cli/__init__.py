@@ -1,4 +1,4 @@
-"""What the tools share: arguments, checks before a run, errors in one sentence."""
+"""Shared by the tools: arguments, checks before a run, error messages."""
 
 from .arguments import (
     ArgumentParser,

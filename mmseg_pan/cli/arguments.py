@@ -9,7 +9,7 @@ from mmengine.config import DictAction
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """``argparse``'s, whose errors are one sentence and exit code 2, as all errors of a user.
+    """``argparse``'s parser, with one-sentence errors and exit code 2, as for all user errors.
 
     Args:
         description: Its first line is shown; None, as docstrings are under ``python -OO``: nothing.
@@ -21,7 +21,7 @@ class ArgumentParser(argparse.ArgumentParser):
         super().__init__(description=lines[0] if lines else None, **kwargs)
 
     def error(self, message: str) -> NoReturn:
-        """Print the sentence, and end."""
+        """Print the message and exit."""
         self.exit(2, f'error: {message}; type "{self.prog} --help".\n')
 
 
@@ -39,7 +39,7 @@ class ConfigOptions(DictAction):
 
 def add_common_arguments(parser: ArgumentParser) -> None:
     """Add the flags that ``tools/train.py`` and ``tools/test.py`` share."""
-    parser.add_argument('--work-dir', help='where results go (default: work_dirs/<config>)')
+    parser.add_argument('--work-dir', help='output folder (default: work_dirs/<config>)')
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -50,7 +50,7 @@ def add_common_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         '--unsafe-load',
         action='store_true',
-        help='let checkpoints run the code they hold; only for files whose maker you trust',
+        help='allow checkpoints to run code; only for files from a trusted source',
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     # torchrun and the older torch.distributed.launch spell it differently.
@@ -58,7 +58,7 @@ def add_common_arguments(parser: ArgumentParser) -> None:
 
 
 def parse_resume(argv: Sequence[str]) -> list[str]:
-    """Keep a bare ``--resume`` from swallowing the config that follows it.
+    """Keep a bare ``--resume`` from consuming the config that follows it.
 
     Args:
         argv: The command line after the program's name.
@@ -72,7 +72,7 @@ def parse_resume(argv: Sequence[str]) -> list[str]:
 
 
 def whole_number(least: int) -> Callable[[str], int]:
-    """Return an argparse ``type`` for whole numbers from ``least`` on."""
+    """Return an argparse ``type`` for whole numbers of at least ``least``."""
 
     def number(text: str) -> int:
         if not text.isdecimal() or int(text) < least:

@@ -26,10 +26,10 @@ from .labels import check_ignore_index
 def check_pretrained(cfg: Config) -> None:
     """Load every pretrained file of the model once, before anything is written.
 
-    Downloads land in torch's cache, where the model finds them later.
+    Downloads go to torch's cache, where the model finds them later.
 
     Raises:
-        UserError: If a file is neither there nor to be downloaded.
+        UserError: If a file does not exist and cannot be downloaded.
     """
     if int(os.environ.get('RANK', 0)):
         return  # the first rank downloads for all
@@ -39,19 +39,19 @@ def check_pretrained(cfg: Config) -> None:
         except pickle.UnpicklingError:
             raise UserError(
                 f'The pretrained weights {checkpoint} hold more than tensors and plain values and '
-                'would run code to be read; if you trust who made them, type the same command '
+                'could run code when loaded; if you trust their source, type the same command '
                 'with "--unsafe-load".'
             ) from None
         except (URLError, OSError, KeyError) as error:
             download = find_download(checkpoint)
             place = (
-                f'download {download.url} where there is a network, put it at {download.path} and '
+                f'download {download.url} on another machine, put it at {download.path} and '
                 'type the same command again; or '
                 if download
                 else ''
             )
             raise UserError(
-                f'The pretrained weights {checkpoint} could not be had ({error}); {place}put '
+                f'The pretrained weights {checkpoint} could not be loaded ({error}); {place}put '
                 'a file on this machine and type "--cfg-options '
                 f'model.{key}=FILE" (tools/model_converters/backbone2mmseg.py makes one of '
                 "torchvision's or timm's weights), or train from scratch with "
@@ -74,7 +74,7 @@ def pretrained_files(model: dict, prefix: str = '') -> list[tuple[str, str]]:
 
 
 def check_checkpoint(path: str, unsafe: bool = False) -> None:
-    """Stop where a checkpoint that is to be loaded is not there, damaged or dangerous.
+    """Check that a checkpoint exists, is intact and safe to load.
 
     Args:
         path: A file; addresses with a scheme are left to mmengine.
@@ -88,13 +88,13 @@ def check_checkpoint(path: str, unsafe: bool = False) -> None:
     if not Path(path).is_file():
         folder = Path(path).parent
         there = checkpoints(folder) if folder.is_dir() else []
-        hint = f'the newest one there is {there[0]}.' if there else 'train one with tools/train.py.'
-        raise UserError(f'The checkpoint {path} is not there; {hint}')
+        hint = f'the newest one is {there[0]}.' if there else 'train one with tools/train.py.'
+        raise UserError(f'The checkpoint {path} does not exist; {hint}')
     check_readable(path, unsafe)
 
 
 def check_test_set(cfg: Config) -> None:
-    """Stop where a config names no images to test on.
+    """Check that a config names images to test on.
 
     Raises:
         UserError: If ``test_dataloader`` is missing or empty.
@@ -107,7 +107,7 @@ def check_test_set(cfg: Config) -> None:
 
 
 def check_data(cfg: Config, *splits: str) -> None:
-    """Build the data sets once, so that what is missing is told before anything else.
+    """Build the data sets once, so that missing files are reported before anything else.
 
     Args:
         cfg: Config.
@@ -126,7 +126,7 @@ def check_data(cfg: Config, *splits: str) -> None:
             dataset = DATASETS.build(loader.dataset)
         except FileNotFoundError as error:  # from data sets that are not ours
             raise UserError(
-                f'{error.filename or error} of {split}_dataloader is not there; set data_root in '
+                f'{error.filename or error} of {split}_dataloader does not exist; set data_root in '
                 'the config to the folder that holds it.'
             ) from None
         except ValueError as error:
@@ -134,7 +134,7 @@ def check_data(cfg: Config, *splits: str) -> None:
                 raise
             raise UserError(
                 f'The parts of {split}_dataloader have different classes, colours or '
-                'reduce_zero_label; give them one metainfo, or use them one by one.'
+                'reduce_zero_label; give them the same metainfo, or use them separately.'
             ) from None
         for part in single_datasets(dataset):
             check_ignore_index(cfg, part, split)
@@ -142,7 +142,7 @@ def check_data(cfg: Config, *splits: str) -> None:
 
 
 def check_shown(cfg: Config, folder: str | None) -> None:
-    """Stop where painted images would lie among the test set's files, or cannot be written.
+    """Check that painted images can be written, and not into the test set's folders.
 
     Args:
         cfg: Config of a test; its data must be there.
@@ -157,7 +157,7 @@ def check_shown(cfg: Config, folder: str | None) -> None:
 
 
 def _check_classes(cfg: Config, names: Sequence[str]) -> None:
-    """Stop where the data set has classes that the network has no output for."""
+    """Check that the network has an output for each class of the data set."""
     classes = len(names)
     model = cfg.get('model', {})
     model = model.get('module') or model
@@ -174,7 +174,7 @@ def _check_classes(cfg: Config, names: Sequence[str]) -> None:
 
 
 def check_loop(cfg: Config) -> None:
-    """Stop where epochs would never end, or where a hook counts iterations only.
+    """Refuse epochs that never end, and hooks that only count iterations.
 
     Raises:
         UserError: Naming both settings.
@@ -185,7 +185,7 @@ def check_loop(cfg: Config) -> None:
     sampler = (cfg.get('train_dataloader') or {}).get('sampler') or {}
     if sampler.get('type') in ('InfiniteSampler', 'StreamSampler'):
         raise UserError(
-            f'EpochBasedTrainLoop needs a sampler that ends, and {sampler["type"]} is endless; set '
+            f'EpochBasedTrainLoop needs a finite sampler, but {sampler["type"]} is endless; set '
             'train_dataloader.sampler.type=DefaultSampler, or train_cfg.type=ResumableTrainLoop '
             'with max_iters.'
         )

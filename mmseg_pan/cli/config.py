@@ -19,12 +19,12 @@ from mmseg_pan.outputs import check_writable
 from .labels import settle_ignore_index
 from .testing import count_fast
 
-#: Metrics of which mmengine does not know whether more is better.
+#: Metrics for which mmengine does not know whether higher is better.
 _GREATER = ('mFscore', 'mPrecision', 'mRecall', 'mIoU_selected')
 
 
 def load_config(path: str, options: dict | None = None, work_dir: str | None = None) -> Config:
-    """Read a config file, settle where its results go and which id all parts ignore.
+    """Read a config file, and set its work dir and the ``ignore_index`` of all parts.
 
     Args:
         path: Config file.
@@ -32,8 +32,8 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
         work_dir: Overrides the config; without either, ``work_dirs/<config stem>``.
 
     Raises:
-        UserError: If there is no such file, if it is of MMSegmentation 0.x or imports what is not
-            there, or if its parts ignore different ids.
+        UserError: If there is no such file, if it is for MMSegmentation 0.x or imports missing
+            modules, or if its parts ignore different ids.
     """
     cfg = read_config(path)
     cfg.merge_from_dict(options or {})
@@ -43,7 +43,7 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
 
 
 def set_devices(cfg: Config, launcher: str, local_rank: int = 0) -> None:
-    """Make one config run on a CPU, on one GPU and on many.
+    """Adapt a config to a CPU, one GPU or several.
 
     Several CUDA processes get synchronised batch norm. On CPUs mmengine would ask for
     CUDA devices: the gloo process group is made here, before the Runner, and
@@ -70,7 +70,7 @@ def set_devices(cfg: Config, launcher: str, local_rank: int = 0) -> None:
     if 'RANK' not in os.environ:
         raise UserError(
             '--launcher pytorch is for torchrun; type "bash tools/dist_train.sh CONFIG 2" '
-            'or leave --launcher out.'
+            'or omit --launcher.'
         )
     torch.distributed.init_process_group('gloo')
     cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
@@ -80,7 +80,7 @@ def build_runner(cfg: Config) -> Runner:
     """Build mmengine's Runner, or the config's own ``runner_type``.
 
     Checkpoints are written in the safe form whatever the config says of hooks, and
-    MMSegmentation's ``IoUMetric`` gives way to the one that knows the F-score of a class that
+    MMSegmentation's ``IoUMetric`` is replaced by one that defines the F-score of a class that
     is never predicted.
     """
     count_fast(cfg)
@@ -97,10 +97,10 @@ def build_runner(cfg: Config) -> Runner:
 
 @contextmanager
 def training_lock(cfg: Config) -> Iterator[None]:
-    """Keep a second training out of a work dir; its other ranks pass.
+    """Lock the work dir against a second training run; its other ranks pass.
 
     Raises:
-        BusyError: If a training is at work in ``cfg.work_dir``.
+        BusyError: If another run is training in ``cfg.work_dir``.
     """
     if int(os.environ.get('RANK', 0)):
         yield

@@ -1,4 +1,4 @@
-"""Data set, network and metric must ignore the same id: one place of a config sets it."""
+"""Data set, network and metric must ignore the same id, set in one place of a config."""
 
 import inspect
 from collections.abc import Iterator
@@ -10,8 +10,8 @@ from mmseg.registry import METRICS, TRANSFORMS
 from mmseg_pan.configs.contents import single_entries
 from mmseg_pan.errors import UserError
 
-#: MMSegmentation's value where a config sets none. Its loader, too, gives this id to what
-#: reduce_zero_label and a choice of classes leave out.
+#: MMSegmentation's default. Its loader also gives this id to pixels that
+#: reduce_zero_label and a subset of classes leave out.
 USUAL = 255
 
 
@@ -27,7 +27,7 @@ def entries(value) -> list[dict]:
 
 
 def settle_ignore_index(cfg: Config) -> None:
-    """Let data sets, heads, metrics and padding ignore the id that a config sets in one place.
+    """Apply the ``ignore_index`` set in one place to data sets, heads, metrics and padding.
 
     Args:
         cfg: Config, changed in place where it sets an id other than 255.
@@ -70,7 +70,7 @@ def settle_ignore_index(cfg: Config) -> None:
 
 
 def check_ignore_index(cfg: Config, dataset, split: str) -> None:
-    """Refuse a data set that ignores another id than the network and the metrics.
+    """Refuse a data set whose ignored id differs from that of network and metrics.
 
     Args:
         cfg: Config, after :func:`settle_ignore_index`.

@@ -1,4 +1,4 @@
-"""Errors of a user in one sentence, with exit code 2."""
+"""User errors as one-sentence messages with exit code 2."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from mmseg_pan.errors import UserError
 
 
 def run_tool(main: Callable[[], int | None]) -> None:
-    """Run a tool: a user's mistake ends in one sentence and exit code 2.
+    """Run a tool; a user error prints one sentence and exits with code 2.
 
     Args:
         main: The tool. What it returns is the exit code (None: 0).
@@ -37,7 +37,7 @@ def _reader_is_gone() -> bool:
 
 
 def sentence(error: UserError) -> str:
-    """Return the sentence of an error, without the traceback of a data loader worker.
+    """Return an error's message without the traceback of a data loader worker.
 
     torch raises a worker's exception again with the whole traceback as its message, and
     mmengine's registry puts the class that failed to build before it.

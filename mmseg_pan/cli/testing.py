@@ -20,10 +20,10 @@ from mmseg_pan.weights.tensors import named_tensors
 
 from .labels import entries, registered
 
-#: Metrics that read label maps and nothing else of the predictions.
+#: Metrics that only read the label maps of the predictions.
 LABEL_METRICS = (IoUMetric, FastIoUMetric, SelectedIoUMetric)
 
-#: Transforms that move pixels and leave no record by which a prediction could be moved back.
+#: Transforms that move pixels without a record that would allow undoing it for a prediction.
 _NOT_UNDONE = ('RandomCrop', 'RandomRotate', 'RandomRotFlip', 'RandomMosaic', 'CenterCrop')
 
 
@@ -36,7 +36,7 @@ def set_visualization(cfg: Config, show: bool, show_dir: str | None, wait_time: 
     hook = cfg.get('default_hooks', {}).get('visualization')
     if hook is None:
         raise UserError(
-            f'--show and --show-dir need a SegVisualizationHook, and {cfg.filename} has none; add '
+            f'--show and --show-dir need a SegVisualizationHook, but {cfg.filename} has none; add '
             '"--cfg-options default_hooks.visualization.type=SegVisualizationHook".'
         )
     # OpenMMLab's release draws every 50th image unless told otherwise.
@@ -58,7 +58,9 @@ def set_tta(cfg: Config) -> None:
         dataset['pipeline'] = cfg.tta_pipeline
     wrapper = dict(cfg.tta_model, module=cfg.model)
     if registered(wrapper['type'], MODELS) is SegTTAModel:
-        wrapper['type'] = 'FastTTAModel'  # it undoes diagonal flips too, and takes one sigmoid
+        wrapper['type'] = (
+            'FastTTAModel'  # it also undoes diagonal flips, and applies the sigmoid once
+        )
     # mmengine gives the wrapper the config's data_preprocessor, in the place of the model's own.
     if 'data_preprocessor' in cfg.model:
         wrapper['data_preprocessor'] = cfg.model.data_preprocessor
@@ -66,7 +68,7 @@ def set_tta(cfg: Config) -> None:
 
 
 def check_test_pipeline(cfg: Config) -> None:
-    """Refuse a test whose predictions cannot be moved back to where the labels are.
+    """Refuse a test pipeline whose predictions cannot be mapped back to the labels.
 
     Raises:
         UserError: Naming the transform.
@@ -83,7 +85,7 @@ def check_test_pipeline(cfg: Config) -> None:
 
 
 def _fault(name: str, step: dict, loaded: bool) -> str | None:
-    """What a transform does that cannot be undone, and what to write instead."""
+    """Describe what a transform does that cannot be undone, and what to write instead."""
     if name in _NOT_UNDONE:
         return f'{name}; leave it out'
     if name != 'RandomFlip' or not step.get('prob'):
@@ -110,18 +112,18 @@ def _steps(pipeline) -> Iterator[dict]:
 
 
 def is_exported(path: str) -> bool:
-    """Whether a file is one of tools/deployment/export.py."""
+    """Whether a file was written by tools/deployment/export.py."""
     return Path(path).suffix in ('.onnx', '.xml')
 
 
 def set_exported(cfg: Config, file: str, fast: bool = False, amp: bool = False) -> None:
-    """Test an exported network in the place of the config's.
+    """Test an exported network instead of the config's model.
 
     Raises:
-        UserError: If options ask for changes of a network that is finished.
+        UserError: If options would change an exported network.
     """
     if fast or amp:
-        raise UserError(f'{file} is tested as it is; leave out --fast and --amp.')
+        raise UserError(f'{file} is tested as it is; omit --fast and --amp.')
     cfg.model = dict(type='ExportedSegmentor', file=file)
     cfg.load_from = None
 
@@ -137,7 +139,7 @@ def use_test_pipeline(dataset: dict, pipeline: list) -> None:
 def set_fast_test(cfg: Config, fast: bool = False, amp: bool = False) -> None:
     """Make testing faster.
 
-    What gives the same results bit for bit is always done: pixels are counted in one
+    Changes that keep results bit-identical are always made: pixels are counted in one
     pass, and logits at full resolution are not kept where no metric reads them.
 
     Args:
@@ -153,7 +155,7 @@ def set_fast_test(cfg: Config, fast: bool = False, amp: bool = False) -> None:
 
 
 def count_fast(cfg: Config) -> None:
-    """Put ``FastIoUMetric`` in the place of MMSegmentation's ``IoUMetric``."""
+    """Replace MMSegmentation's ``IoUMetric`` by ``FastIoUMetric``."""
     for split in ('val', 'test'):
         for evaluator in entries(cfg.get(f'{split}_evaluator')):
             if registered(evaluator.get('type'), METRICS) is IoUMetric:
@@ -163,7 +165,7 @@ def count_fast(cfg: Config) -> None:
 class FittingCheckpointHook(Hook):
     """Refuse to test a checkpoint that does not fit the network and the data set.
 
-    mmengine loads what fits, leaves the rest at random, and tests it.
+    mmengine loads what fits, leaves the rest randomly initialised, and tests that.
 
     Args:
         source: What to call the checkpoint in an error.
@@ -175,7 +177,7 @@ class FittingCheckpointHook(Hook):
         self.source = source
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Give the weights the network's names.
+        """Rename the weights to the network's names.
 
         Raises:
             UserError: If they do not fit.

@@ -15,8 +15,8 @@ def set_amp(cfg: Config) -> None:
     """
     if not torch.cuda.is_available() and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
         raise UserError(
-            '--amp needs a GPU or a CPU with bfloat16 instructions, and this one would take many '
-            'times as long as without; leave --amp out, or insist with '
+            '--amp needs a GPU or a CPU with bfloat16 instructions; on this CPU it would take many '
+            'times as long as float32; omit --amp, or force it with '
             '"--cfg-options optim_wrapper.type=BFloat16OptimWrapper".'
         )
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
@@ -33,7 +33,7 @@ def set_auto_scale_lr(cfg: Config) -> None:
     """Scale the learning rate by batch size over the config's base batch size.
 
     Raises:
-        UserError: If the config does not say for which batch size its rate is meant.
+        UserError: If the config does not say for which batch size its learning rate is meant.
     """
     if not cfg.get('auto_scale_lr', {}).get('base_batch_size'):
         raise UserError(
@@ -44,6 +44,6 @@ def set_auto_scale_lr(cfg: Config) -> None:
 
 
 def drop_validation(cfg: Config) -> None:
-    """Train without validation: only the end of the run is tested, with tools/test.py."""
+    """Train without validation; test the final checkpoint with tools/test.py."""
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
     cfg.default_hooks.get('checkpoint', {}).pop('save_best', None)

@@ -22,15 +22,15 @@ def read_config(path: str | Path) -> Config:
     """Read a config file of MMSegmentation 1.x and import its ``custom_imports``.
 
     Raises:
-        UserError: If it or a file that it inherits from is not there or is no Python, if it is of
-            MMSegmentation 0.x, or imports what is not there.
+        UserError: If it or a file that it inherits from does not exist or is no Python, if it is of
+            MMSegmentation 0.x, or imports what does not exist.
     """
     path = Path(path)
     if not path.is_file():
         names = [p.name for p in path.parent.glob('*.py')] if path.parent.is_dir() else []
         close = get_close_matches(path.name, names, n=1)
         hint = f'did you mean {path.parent / close[0]}?' if close else 'see configs/pan for names.'
-        raise UserError(f'The config {path} is not there; {hint}')
+        raise UserError(f'The config {path} does not exist; {hint}')
     if path.suffix not in SUFFIXES:
         raise UserError(f'The config {path} must end in {", ".join(SUFFIXES)}; type another.')
     try:
@@ -158,7 +158,7 @@ def dataset_names(cfg: Config) -> tuple[list | None, list | None]:
         Names and RGB colours; None where the config does not say them.
 
     Raises:
-        UserError: If ``metainfo`` names a file that is not there.
+        UserError: If ``metainfo`` names a file that does not exist.
     """
     dataset = find_dataset(cfg, *_TESTS, 'train_dataloader')
     kind = dataset.get('type')

@@ -1,4 +1,4 @@
-"""Weights of other libraries under MMSegmentation's names."""
+"""Converting weights of other libraries to MMSegmentation's parameter names."""
 
 from .backbones import convert_file, convert_state
 from .deeplab import convert_deeplab, convert_deeplab_file

@@ -1,4 +1,4 @@
-"""Backbones of torchvision and timm become MMSeg's: same weights, same outputs."""
+"""Convert backbones of torchvision and timm to MMSegmentation's."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def convert_state(state: dict[str, Tensor], source: str = 'The state dict') -> t
     if recipe is None:
         first = ', '.join(list(state)[:3]) or 'nothing'
         raise UserError(
-            f'{source} holds {first}, ..., which is none of the backbones that can be converted: '
+            f'{source} holds {first}, ..., and is not a backbone that can be converted: '
             f'{KNOWN}; give the weights of one of these.'
         )
     renamed = {recipe.rename(name): value for name, value in state.items()}

@@ -60,7 +60,7 @@ def tflite_convs(path: str | Path) -> tuple[dict[str, FoldedConv], float, int]:
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f'The network {path} is not there; give a .tflite file.')
+        raise UserError(f'The network {path} does not exist; give a .tflite file.')
     try:
         import tflite
     except ImportError:
@@ -195,8 +195,8 @@ def convert_deeplab(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Tens
     for name in convs:
         if mmseg_name(name) not in shapes:
             raise UserError(
-                f'{path} holds the conv {name.split(";")[0]}, which DeepLabV3 on MobileNetV2 has '
-                'not; give that network.'
+                f'{path} holds the conv {name.split(";")[0]}, which DeepLabV3 on MobileNetV2 does '
+                'not have; give that network.'
             )
     convs = {mmseg_name(name): conv for name, conv in convs.items()}
     for name, shape in shapes.items():

@@ -1,4 +1,4 @@
-"""A segmentation data set that says what is wrong before it reaches the loss."""
+"""A segmentation data set that reports faults before they reach the loss."""
 
 import logging
 import os.path as osp
@@ -19,7 +19,7 @@ from .reading import Loading
 
 @DATASETS.register_module()
 class CheckedSegDataset(BaseSegDataset):
-    """``BaseSegDataset`` with errors that a person can act on.
+    """``BaseSegDataset`` with actionable error messages.
 
     Use it for images and masks of your own: give ``metainfo=dict(classes=...,
     palette=...)`` and, where the folder is not to be taken whole, a list. Folder, list
@@ -63,28 +63,30 @@ class CheckedSegDataset(BaseSegDataset):
         if self.backend_args:  # files behind a remote back end are not ours to check
             return self._taken(super().load_data_list())
         if self.data_root and not osp.isdir(self.data_root):
-            raise UserError(f'The data folder {self.data_root} is not there; {self.HINT}.')
+            raise UserError(f'The data folder {self.data_root} does not exist; {self.HINT}.')
         if self.ann_file and not osp.exists(self.ann_file):
-            raise UserError(f'The list {self.ann_file} is not there; {self.HINT}.')
+            raise UserError(f'The list {self.ann_file} does not exist; {self.HINT}.')
         if not osp.isdir(self.data_prefix['img_path']):
-            raise UserError(f'The folder {self.data_prefix["img_path"]} is not there; {self.HINT}.')
+            raise UserError(
+                f'The folder {self.data_prefix["img_path"]} does not exist; {self.HINT}.'
+            )
         found = self.find_pairs()
         source = self.ann_file or self.data_prefix['img_path']
         if found.unclear:
             number, text = next(iter(found.unclear.items()))
             raise UserError(
-                f'Line {number} of {source} is not clear: {text[:60]!r} is neither the name of an '
+                f'Line {number} of {source} is unclear: {text[:60]!r} is neither the name of an '
                 f'image (its file ends in img_suffix={self.img_suffix!r}) nor an image and its '
-                'mask; mend the line.'
+                'mask; fix the line.'
             )
         if not found.pairs and found.left_out:
             raise UserError(
-                f'{source} holds no image that ends in img_suffix={self.img_suffix!r}, but '
+                f'{source} contains no image that ends in img_suffix={self.img_suffix!r}, but '
                 f'{len(found.left_out)} others such as {Path(found.left_out[0]).name}; set '
                 f'img_suffix={Path(found.left_out[0]).suffix!r} in the config.'
             )
         if not found.pairs:
-            raise UserError(f'{source} names no image at all; {self.HINT}.')
+            raise UserError(f'{source} contains no images; {self.HINT}.')
         if twice := repeated(found.pairs, source):
             self._warn(twice[0])
         if found.left_out:
@@ -170,14 +172,14 @@ class CheckedSegDataset(BaseSegDataset):
         for fault in breaking(faults):
             expected = f', legal are {rules}' if fault.kind == 'illegal ids' else ''
             raise UserError(
-                f'{fault.path}: {fault.kind}, {fault.detail}{expected}; mend or remove it, and '
+                f'{fault.path}: {fault.kind}, {fault.detail}{expected}; fix or remove it, and '
                 'find all others with "python tools/verify_dataset.py CONFIG".'
             )
         for fault in faults:
             self._warn(fault)
 
     def _warn(self, fault: Fault) -> None:
-        """Log what biases a training, the first of each kind."""
+        """Log faults that bias training, the first of each kind."""
         warned = self.__dict__.setdefault('_warned', set())
         if fault.kind in warned:
             return

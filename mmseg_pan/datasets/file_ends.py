@@ -1,4 +1,4 @@
-"""Whether a JPEG or PNG is whole, without decoding it; bytes after its end are no fault."""
+"""Check that a JPEG or PNG is complete, without decoding it; trailing bytes are accepted."""
 
 import re
 import struct

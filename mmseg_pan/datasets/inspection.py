@@ -1,4 +1,4 @@
-"""What can be wrong with an image and its mask, found by looking at the files."""
+"""Faults of an image and its mask, found by inspecting the files."""
 
 import os
 from collections import Counter
@@ -43,7 +43,7 @@ SEVERITY = {
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that is wrong with one file.
+    """A fault of one file.
 
     Args:
         kind: A key of :data:`SEVERITY`.
@@ -244,5 +244,5 @@ def shortened(ids: list[int]) -> str:
 
 
 def breaking(faults: list[Fault]) -> Iterator[Fault]:
-    """The faults that a training must not go on with."""
+    """The faults that must stop training."""
     return (fault for fault in faults if fault.severity == 'breaks')

@@ -1,4 +1,4 @@
-"""What belongs to a data set: the names in a list, or the files of a folder."""
+"""The files of a data set: those in a list, or those of a folder."""
 
 import codecs
 import io
@@ -25,13 +25,13 @@ def read_lines(path: Path) -> list[str]:
     """The lines of a list, without their ends: UTF-8 or UTF-16, with or without a mark.
 
     Raises:
-        UserError: If the list is not there or is not text.
+        UserError: If the list does not exist or is not text.
     """
     try:
         data = path.read_bytes()
     except FileNotFoundError:
         raise UserError(
-            f'The list {path} is not there; restore it from the official archive.'
+            f'The list {path} does not exist; restore it from the official archive.'
         ) from None
     encoding = 'utf-8-sig'
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -176,7 +176,7 @@ def of_list(path: str, layout: Layout) -> Found:
                 continue
         elif pair and pair[0] != layout.pair(text)[0]:
             found.unusual.setdefault('extension in list', []).append(number)
-        # What is not there is an error of the data set, which counts all of them.
+        # What does not exist is an error of the data set, which counts all of them.
         found.pairs.append(pair or layout.pair(text))
     return found
 
@@ -204,7 +204,7 @@ def _single(text: str, layout: Layout) -> tuple[str, str | None] | None:
 
 
 def _double(first: str, second: str, layout: Layout) -> tuple[str, str | None] | None:
-    """The pair of two columns, or None where one of the files is not there."""
+    """The pair of two columns, or None where one of the files does not exist."""
     single = _single(first, layout)
     image = single[0] if single else _file(first, layout.images, layout)
     if not layout.masks:

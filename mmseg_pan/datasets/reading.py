@@ -1,4 +1,4 @@
-"""How an image file becomes an array: one reader for training, verification and prediction.
+"""Reading image files: one reader for training, verification and prediction.
 
 The pixels are always those of the pipeline's own ``LoadImageFromFile``. What is decided here is
 which files it must not read, because they are damaged or their values have no known meaning.
@@ -125,7 +125,7 @@ def examine(
     decode: bool = True,
     check_size: Callable[[int, int], None] | None = None,
 ) -> Examined:
-    """Look for what would be read wrongly, or not at all.
+    """Check for content that would be read wrongly or not at all.
 
     Args:
         data: The whole file.
@@ -214,7 +214,7 @@ def _check_frames(image: Image.Image, loading: Loading) -> None:
 
 
 def _check_depth(image: Image.Image, data: bytes) -> None:
-    """Refuse values that would be cut off or all but black with eight bits."""
+    """Refuse values that would be clipped or nearly black when reduced to 8 bits."""
     bits = 8
     if image.format == 'PNG':
         bits = data[24]
@@ -225,17 +225,17 @@ def _check_depth(image: Image.Image, data: bytes) -> None:
     if bits <= 8:
         return
     if image.mode == 'F' or bits > 16:
-        detail = f'it is stored in mode {image.mode}, whose range of values is not known'
+        detail = f'it is stored in mode {image.mode}, whose range of values is unknown'
         raise BadImageError('unknown range', detail)
     values = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None:
         raise BadImageError('unreadable', f'OpenCV cannot decode {image.mode} with {bits} bits')
     if values.dtype.kind != 'u':
-        detail = f'it is stored as {values.dtype}, whose range of values is not known'
+        detail = f'it is stored as {values.dtype}, whose range of values is unknown'
         raise BadImageError('unknown range', detail)
     top = int(values[..., :3].max() if values.ndim == 3 else values.max())
     if values.dtype == np.uint16 and 0 < top < _FEW:
-        detail = f'16 bits a channel but no value above {top}, all but black with 8 bits'
+        detail = f'16 bits a channel but no value above {top}, nearly black when reduced to 8 bits'
         raise BadImageError('low values', detail)
 
 
@@ -252,7 +252,7 @@ def _look_at_orientation(
     tags = image.tag_v2 if image.format == 'TIFF' else stored
     orientation = tags.get(_ORIENTATION, 1)
     if loading.turns and orientation not in (0, 1):
-        detail = f'orientation {orientation}: OpenCV turns the image, nothing turns the mask'
+        detail = f'orientation {orientation}: OpenCV rotates the image but not the mask'
         result.notes.append(('EXIF rotation', detail))
 
 
@@ -267,7 +267,7 @@ def _is_transparent(image: Image.Image) -> bool:
 
 
 def check_end(image_format: str | None, data: bytes) -> None:
-    """Refuse what was cut: decoders fill a JPEG with grey, without a word.
+    """Refuse truncated files: decoders silently fill a JPEG with grey.
 
     Raises:
         BadImageError: If a JPEG or PNG has no end, or a PNG's data was changed.
@@ -280,7 +280,7 @@ def check_end(image_format: str | None, data: bytes) -> None:
 
 
 def _message(error: Exception) -> str:
-    """What a decoder says, on one line and without the buffer's address, which helps nobody."""
+    """A decoder's message on one line, without the address of the buffer."""
     return ' '.join((str(error) or type(error).__name__).split(' <_io')[0].split())[:150]
 
 

@@ -1,4 +1,4 @@
-"""The toy data set: shapes that neither colour nor one scale can tell apart.
+"""The toy data set: shapes that cannot be distinguished by colour or at one scale.
 
 Six shapes, from 4 to 32 pixels in radius, on textured, greyish backgrounds. All classes
 draw from the same colours and objects hide each other, so only outlines tell the classes
@@ -154,8 +154,7 @@ def _check_existing(root: Path, recipe: dict) -> bool:
     if found == recipe:
         return False
     raise UserError(
-        f'{root} is there and holds {found}, not the toy set {recipe}; remove it or name '
-        'another folder.'
+        f'{root} contains {found}, not the toy data set {recipe}; remove it or name another folder.'
     )
 
 

@@ -1,4 +1,4 @@
-"""What drives a training: loop, stream, checkpoints, signals, memory format, summary."""
+"""The training loop: data stream, checkpoints, signals, memory format, summary."""
 
 from .acceleration import BFloat16OptimWrapper, ChannelsLastHook
 from .continuation import ContinuationHook

@@ -15,7 +15,7 @@ from mmseg_pan.evaluation.fast_inference import use_channels_last
 
 @HOOKS.register_module()
 class ChannelsLastHook(Hook):
-    """Keep weights and maps in channels-last memory format, in training and testing.
+    """Keep weights and feature maps in channels-last format, in training and testing.
 
     Convolutions of oneDNN and cuDNN then need no reordering before and after each layer.
     Results differ from the usual format by rounding only. Checkpoints load either way.

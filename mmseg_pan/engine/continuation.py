@@ -1,4 +1,4 @@
-"""Does the config still fit the run that is resumed: what is followed, what is refused."""
+"""Check whether a config fits the resumed run: which changes are followed or refused."""
 
 import json
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from .schedule import (
     stays_zero,
 )
 
-#: Facts of a run that must not change, and how a sentence calls them.
+#: Properties of a run that must not change, and their names in error messages.
 FIXED = {
     'optimizer': 'optimizer',
     'batch_size': 'batch size per process',
@@ -43,7 +43,7 @@ class ContinuationHook(Hook):
 
     Another learning rate, schedule or length is followed: rates and momenta are those that the
     config would have given from the first step on. mmengine keeps the checkpoint's, so that a
-    run whose schedule had ended goes on with a learning rate of 0 (mmengine issue 1565). Another
+    run whose schedule had ended continues with a learning rate of 0 (mmengine issue 1565). Another
     optimizer, batch size, number of processes, loop or network is refused.
 
     A checkpoint that is saved within a validation, as that of a new best score is, holds the
@@ -64,12 +64,12 @@ class ContinuationHook(Hook):
         self._before_validation, self._told_of_zero = None, False
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
-        """Say it once when a schedule ends before the run does."""
+        """Warn once when a schedule ends before the run does."""
         if not self._told_of_zero and rate_is_zero(runner):
             self._told_of_zero = True
             runner.logger.warning(
                 f'The learning rate is 0 at iteration {runner.iter + 1} of {runner.max_iters}: '
-                'the weights stay as they are; set "end" of param_scheduler to the length of '
+                'the weights no longer change; set "end" of param_scheduler to the length of '
                 'the training.'
             )
 
@@ -109,7 +109,7 @@ class ContinuationHook(Hook):
             return
         if 'optimizer' not in checkpoint or 'iter' not in checkpoint.get('meta', {}):
             raise UserError(
-                f'{runner._load_from} holds weights and no state of a training, and cannot be '
+                f'{runner._load_from} contains weights but no training state, and cannot be '
                 'resumed; start from its weights with "--cfg-options load_from=FILE" instead of '
                 '--resume.'
             )
@@ -118,8 +118,8 @@ class ContinuationHook(Hook):
         for key, name in FIXED.items():
             if before.get(key) is not None and before[key] != now[key]:
                 raise UserError(
-                    f'{runner._load_from} was trained with {name} {before[key]}, and this run has '
-                    f'{now[key]}; set it back, or start afresh from its weights with '
+                    f'{runner._load_from} was trained with {name} {before[key]}, but this run has '
+                    f'{now[key]}; set it back, or start with its weights by '
                     '"--cfg-options load_from=FILE" instead of --resume.'
                 )
         _check_groups(runner, live_settings(runner.optim_wrapper), checkpoint['optimizer'])
@@ -130,7 +130,7 @@ class ContinuationHook(Hook):
             follow_schedule(runner, checkpoint)
         if stays_zero(runner, checkpoint):
             raise UserError(
-                f'From {runner._load_from} on, the learning rate of the config is 0 to the end of '
+                f'After {runner._load_from}, the learning rate of the config is 0 until the end of '
                 'the training; set "end" of param_scheduler to the length of the training and '
                 'type the same command again.'
             )
@@ -170,7 +170,7 @@ def facts_of(meta: dict, runner: Runner) -> dict:
     return dict(
         optimizer=kind.rpartition('.')[2] if isinstance(kind, str) else None,
         batch_size=(values.get('train_dataloader') or {}).get('batch_size'),
-        # mmengine's loop over iterations may be gone on with by ours.
+        # Our loop may continue a run of mmengine's iteration-based loop.
         loop=loop.get('type') or 'of another kind' if was_by_epoch != by_epoch else None,
         schedule=_schedule_text(values),
     )
@@ -213,12 +213,12 @@ def _check_weights(runner: Runner, found: dict) -> None:
             raise UserError(
                 f'{runner._load_from} has {there} where the network of the config has {key} of '
                 f'shape {[*value.shape]}: it is of another network (other classes or channels); '
-                'set the config back, or start afresh.'
+                'set the config back, or start from scratch.'
             )
     if extra := sorted(set(found) - set(own)):
         raise UserError(
             f'{runner._load_from} has the weight {extra[0]}, which the network of the config '
-            'lacks: it is of another network; set the config back, or start afresh.'
+            'lacks: it is of another network; set the config back, or start from scratch.'
         )
 
 
@@ -228,7 +228,7 @@ def _check_reached(runner: Runner, meta: dict) -> None:
     end = getattr(runner.train_loop, name)
     if meta[unit] > end:
         raise UserError(
-            f'{runner._load_from} is of {unit} {meta[unit]}, and the config ends at {name}={end}; '
+            f'{runner._load_from} is at {unit} {meta[unit]}, but the config ends at {name}={end}; '
             f'raise train_cfg.{name}.'
         )
 
@@ -247,7 +247,7 @@ def _check_groups(runner: Runner, now: dict, before: dict) -> None:
         if then != here:
             raise UserError(
                 f'The optimizer of {runner._load_from} has another number of {what} ({then}) than '
-                f'this run ({here}); set paramwise_cfg of optim_wrapper back, or start afresh from '
+                f'this run ({here}); set paramwise_cfg of optim_wrapper back, or start with '
                 'its weights with "--cfg-options load_from=FILE" instead of --resume.'
             )
 
@@ -256,7 +256,7 @@ def _check_averages(runner: Runner, checkpoint: dict) -> None:
     """Refuse to train on the averaged weights, which EMAHook exchanges in a checkpoint."""
     if 'ema_state_dict' in checkpoint and not any(isinstance(h, EMAHook) for h in runner.hooks):
         raise UserError(
-            f'{runner._load_from} holds averaged weights, and the config has no EMAHook; put it '
-            'back into custom_hooks, or start afresh from the averages with "--cfg-options '
+            f'{runner._load_from} contains averaged weights, but the config has no EMAHook; put it '
+            'back into custom_hooks, or start from scratch from the averages with "--cfg-options '
             'load_from=FILE" instead of --resume.'
         )

@@ -47,7 +47,7 @@ class FrozenNormHook(Hook):
             self._norms += norms
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch=None) -> None:
-        """Set them to evaluation mode, which ``model.train()`` behind a validation undoes."""
+        """Set them to evaluation mode, which ``model.train()`` after a validation undoes."""
         for norm in self._norms:
             norm.eval()
 

@@ -1,4 +1,4 @@
-"""The training loop: exact resume, and an end to non-finite losses."""
+"""The training loop: exact resume, and no steps with non-finite losses."""
 
 import torch
 from mmengine.dist import all_reduce, broadcast_object_list, get_dist_info
@@ -15,7 +15,7 @@ _SKIPPED = 'skipped_steps'  # in the message hub, which checkpoints keep
 
 @LOOPS.register_module()
 class ResumableTrainLoop(IterBasedTrainLoop):
-    """mmengine's loop over iterations, as one that can be stopped anywhere and gone on with.
+    """mmengine's iteration-based loop, with exact resume after any iteration.
 
     On a CPU the weights after N steps are the same, bit for bit, whether the run was
     stopped and resumed or not: every sample follows from the seed and its position in the
@@ -79,7 +79,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         if guard.skipped:
             self._count_skipped(data_batch, outputs)
             for name, buffer in runner.model.named_buffers():
-                buffer.copy_(buffers[name])  # batch norm has seen what gave the loss
+                buffer.copy_(buffers[name])  # batch norm has already used this batch
         runner.call_hook(
             'after_train_iter', batch_idx=self._iter, data_batch=data_batch, outputs=outputs
         )
@@ -114,22 +114,22 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         )
         if count > self.max_nonfinite_steps:
             raise UserError(
-                f'{found}, and {self.max_nonfinite_steps} such steps are allowed: look at these '
-                'images and masks, lower the learning rate, or leave out up to 10 such steps with '
+                f'{found}, and {self.max_nonfinite_steps} such steps are allowed: check these '
+                'images and masks, lower the learning rate, or skip up to 10 such steps with '
                 '"--resume auto --cfg-options train_cfg.max_nonfinite_steps=10".'
             )
         self.runner.logger.warning(
-            f'{found}; the step is left out ({count} of {self.max_nonfinite_steps} allowed).'
+            f'{found}; the step is skipped ({count} of {self.max_nonfinite_steps} allowed).'
         )
 
 
 class FiniteLossGuard:
     """An optimizer wrapper for one step, which it takes only with a finite loss.
 
-    All processes agree: one that is not finite holds all of them back.
+    All processes agree: if the loss of one is not finite, none takes the step.
 
     Args:
-        optim_wrapper: The real one. Everything else is asked of it.
+        optim_wrapper: The real one. All other attributes are delegated to it.
         outer: The guard of the ``OptimWrapperDict`` that this one is a part of.
     """
 
@@ -154,7 +154,7 @@ class FiniteLossGuard:
         return FiniteLossGuard(self.optim_wrapper[name], self)
 
     def __getattr__(self, name: str):
-        """Hand on everything else."""
+        """Delegate all other attributes."""
         return getattr(self.optim_wrapper, name)
 
 

@@ -29,7 +29,7 @@ def checkpoint_folder(cfg: Config) -> tuple[Path, str | None]:
     if '://' in str(out_dir):
         raise UserError(
             f'--resume cannot look for checkpoints in {out_dir}; copy the newest one to this '
-            'machine and type "--resume FILE", or leave --resume out to start afresh.'
+            'machine and type "--resume FILE", or omit --resume to start from scratch.'
         )
     return Path(out_dir, folder.absolute().name), template  # as mmengine's CheckpointHook
 
@@ -83,7 +83,7 @@ def set_resume(cfg: Config, choice: str | None, unsafe: bool = False) -> str:
 
     Args:
         cfg: Config, changed in place.
-        choice: None: start afresh. 'newest': the newest checkpoint of the work dir.
+        choice: None: start from scratch. 'newest': the newest checkpoint of the work dir.
             'auto': the same, or a fresh start where there is none. Else a file.
         unsafe: Whether the checkpoint may run code.
 
@@ -91,7 +91,7 @@ def set_resume(cfg: Config, choice: str | None, unsafe: bool = False) -> str:
         What it starts from, and which damaged checkpoints were left out, in sentences.
 
     Raises:
-        UserError: If the checkpoint is not there, or there are damaged ones only.
+        UserError: If the checkpoint does not exist, or there are damaged ones only.
     """
     cfg.resume = False
     if choice is None:
@@ -109,7 +109,7 @@ def set_resume(cfg: Config, choice: str | None, unsafe: bool = False) -> str:
         checkpoint = Path(choice)
         if not checkpoint.is_file():
             raise UserError(
-                f'The checkpoint {checkpoint} to resume is not there; give a .pth file, or type '
+                f'The checkpoint {checkpoint} to resume does not exist; give a .pth file, or type '
                 '"--resume" alone for the newest one of the work dir.'
             )
         check_readable(checkpoint, unsafe)
@@ -119,13 +119,13 @@ def set_resume(cfg: Config, choice: str | None, unsafe: bool = False) -> str:
 
 
 def _newest_whole(folder: Path, template: str | None) -> tuple[Path | None, list[str]]:
-    """Return the newest checkpoint that is whole, and a sentence for each damaged one."""
+    """Return the newest intact checkpoint, and a message for each damaged one."""
     reports = []
     for candidate in checkpoints(folder, template):
         damage = find_damage(candidate)
         if damage is None:
             return candidate, reports
-        reports.append(f'The checkpoint {candidate} is damaged ({damage}) and left out.')
+        reports.append(f'The checkpoint {candidate} is damaged ({damage}) and skipped.')
     return None, reports
 
 
@@ -134,12 +134,12 @@ def _refuse_without(folder: Path, template: str | None, reports: list[str]) -> N
     if others and not reports:
         raise UserError(
             f'The newest run in {folder} has saved no checkpoint; {others[-1].name} is of another '
-            f'run: resume it with "--resume {others[-1]}", or leave --resume out to start afresh.'
+            f'run: resume it with "--resume {others[-1]}", or omit --resume to start from scratch.'
         )
     raise UserError(
         f'There is no {"whole " if reports else ""}checkpoint in {folder} to resume; '
-        + (' '.join(reports) + ' Remove them' if reports else 'leave --resume out')
-        + ', or type "--resume auto" to start afresh where there is none.'
+        + (' '.join(reports) + ' Remove them' if reports else 'omit --resume')
+        + ', or type "--resume auto" to start from scratch where there is none.'
     )
 
 

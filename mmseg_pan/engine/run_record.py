@@ -1,4 +1,4 @@
-"""Which run of a work dir has written which checkpoint."""
+"""The record of which run in a work dir wrote which checkpoint."""
 
 import json
 import uuid
@@ -93,7 +93,7 @@ def current_name(name: str, owned: dict[str, int]) -> str | None:
 def claim_name(folder: Path, run_id: str, name: str, step: int) -> str | None:
     """Make a name a run's own, before the checkpoint is written.
 
-    A file of that name which this run does not go on from is renamed first: a process that is
+    A file of that name which this run does not continue from is renamed first: a process that is
     killed now must not leave it under the wrong run.
 
     Args:

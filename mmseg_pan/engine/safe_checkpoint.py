@@ -1,4 +1,4 @@
-"""Checkpoints that ``torch.load(weights_only=True)`` reads, with no exception granted."""
+"""Checkpoints that ``torch.load(weights_only=True)`` reads without extra safe globals."""
 
 import torch
 from mmengine.hooks import Hook

@@ -1,4 +1,4 @@
-"""The schedule of a config: what it gives at a position, and whether it has come to nothing."""
+"""The schedule of a config: its settings at a position, and whether it has ended."""
 
 import warnings
 from copy import deepcopy
@@ -128,7 +128,7 @@ def rate_is_zero(runner: Runner) -> bool:
 
 
 def stays_zero(runner: Runner, checkpoint: dict) -> bool:
-    """Whether a run that goes on from a checkpoint would have a learning rate of 0 to its end.
+    """Whether a run that continues from a checkpoint would have a learning rate of 0 to its end.
 
     Uses up the runner's schedulers: they are to be loaded from the checkpoint afterwards.
     """

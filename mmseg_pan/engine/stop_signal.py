@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT: finish the step, save, go."""
+"""On SIGTERM and SIGINT: finish the step, save, exit."""
 
 import atexit
 import mmap
@@ -32,7 +32,7 @@ class StopSignalHook(Hook):
     """Save a checkpoint and exit with code 75 on SIGTERM or SIGINT.
 
     The step at work is finished, with its gradient accumulation, and all processes stop
-    at the same one; a validation at work is broken off, and done again when the run is
+    at the same one; a validation at work is interrupted, and done again when the run is
     resumed. A second signal, a second or more after the first, exits at once. Needs a
     VerifiedCheckpointHook that counts iterations.
     """
@@ -46,7 +46,7 @@ class StopSignalHook(Hook):
         self._training = mmap.mmap(-1, 1)  # one byte that forks share
 
     def before_train(self, runner: Runner) -> None:
-        """Start to listen.
+        """Install the signal handlers.
 
         Raises:
             UserError: If the loop counts epochs: it cannot resume in the middle of one.
@@ -65,7 +65,7 @@ class StopSignalHook(Hook):
             loader.worker_init_fn = partial(self._start_worker, loader.worker_init_fn)
 
     def _start_worker(self, then: Callable | None, number: int) -> None:
-        """Listen in a loader worker as well.
+        """Install the handlers in a loader worker as well.
 
         torch gives its workers a handler in C, which ends them of a SIGTERM that comes from
         anybody but their parent: it is set before this function runs.
@@ -100,7 +100,7 @@ class StopSignalHook(Hook):
             self._received = number, now
             if is_main_process():
                 name = signal.Signals(number).name
-                text = f'\n{name}: finishing the step and saving; once more to exit at once.\n'
+                text = f'\n{name}: finishing the step and saving; send it again to exit at once.\n'
                 os.write(2, text.encode())  # a print may have been interrupted
         elif now - self._received[1] > _SAME_REQUEST_S:
             _die_of(number)
@@ -115,7 +115,7 @@ class StopSignalHook(Hook):
         """Stop in a validation, if it is part of a training."""
         if self._before and self._agreed():
             for hook in runner.hooks:
-                if isinstance(hook, EMAHook):  # its weights stand in the model meanwhile
+                if isinstance(hook, EMAHook):  # its weights are in the model during the validation
                     hook.after_val_epoch(runner)
             self._save_and_exit(runner, runner.iter)
 
@@ -136,13 +136,13 @@ class StopSignalHook(Hook):
             path = hook.save_now(runner, step)
             runner.logger.info(
                 f'Stopped after iteration {step} and saved {path}; '
-                'go on with the same command and "--resume".'
+                'continue with the same command and "--resume".'
             )
         self._listen_no_more()
         raise SystemExit(STOPPED)
 
 
 def _die_of(number: int) -> None:
-    """End this process as the signal would have without a handler."""
+    """End this process as the signal would without a handler."""
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)

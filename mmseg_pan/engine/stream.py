@@ -49,7 +49,7 @@ class StreamSampler(Sampler):
         """Say where the stream begins; until then it is empty.
 
         mmengine's loop opens the data loader when it is built, before it knows what is
-        resumed. An empty stream keeps the workers from loading samples in vain.
+        resumed. An empty stream keeps the workers from loading samples for nothing.
         """
         self._start = seed, position
 
@@ -84,7 +84,7 @@ class StreamDataset(Dataset):
     """A data set whose random augmentation follows from the seed and the position.
 
     Args:
-        dataset: The data set, or its config. Everything else is asked of it.
+        dataset: The data set, or its config. All other attributes are delegated to it.
     """
 
     def __init__(self, dataset: dict | Dataset):

@@ -1,4 +1,4 @@
-"""What a person wants to know before a run starts."""
+"""A summary of the run, logged before it starts."""
 
 import os
 
@@ -14,7 +14,7 @@ from mmseg_pan.evaluation.label_map_files import single_datasets
 
 @HOOKS.register_module()
 class RunSummaryHook(Hook):
-    """Print device, batch, rate, data, cost and destination when a run starts.
+    """Log device, batch size, learning rate, data, cost and work dir when a run starts.
 
     ``tools/train.py`` and ``tools/test.py`` register it for any config; a config of
     yours may name it under ``custom_hooks`` as well.
@@ -54,7 +54,7 @@ class RunSummaryHook(Hook):
                 scalars[f'train/{key}'].data[0].sum() for key in ('time', 'data_time')
             )
             runner.logger.info(
-                f'Of {whole:.0f} s of training, {waiting / whole:.1%} was waiting for data.'
+                f'Of {whole:.0f} s of training, {waiting / whole:.1%} were spent waiting for data.'
             )
 
     def before_test(self, runner: Runner) -> None:
@@ -98,7 +98,7 @@ def warn_of_shared_images(runner: Runner) -> None:
     if shared:
         others = f' and {len(shared) - 1:,} other images' if len(shared) > 1 else ''
         runner.logger.warning(
-            f'{shared[0]}{others}: in train and val, so that the scores of the validation are too '
+            f'{shared[0]}{others}: in train and val, so the validation scores are too '
             'good; "python tools/verify_dataset.py CONFIG" names all of them.'
         )
 

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or absent, and an old one that waits for the new one."""
+"""Atomic, verified checkpoints; old ones are deleted only after a new one was verified."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +28,7 @@ _OWN = 'own_checkpoints'  # in the message hub, which checkpoints keep
 
 @register_backend('whole_files')
 class WholeFilesBackend(LocalBackend):
-    """mmengine's files on this machine, each of them written whole or not at all."""
+    """mmengine's files on this machine, each of them written atomically."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write a file: beside its name, to the disk, and then to its name."""
@@ -39,7 +39,7 @@ class WholeFilesBackend(LocalBackend):
 
 
 class _ClaimingRunner:
-    """A runner that tells the name of a checkpoint before it saves it.
+    """A runner that announces the name of a checkpoint before it saves it.
 
     mmengine's hook settles the name of a best checkpoint only when it saves it.
     """
@@ -53,7 +53,7 @@ class _ClaimingRunner:
         self._runner.save_checkpoint(out_dir, filename, **kwargs)
 
     def __getattr__(self, name: str):
-        """Hand on everything else."""
+        """Delegate all other attributes."""
         return getattr(self._runner, name)
 
 
@@ -63,7 +63,7 @@ class VerifiedCheckpointHook(CheckpointHook):
 
     - A checkpoint appears under its name when all of it is on the disk.
     - It is read back before ``last_checkpoint`` names it and before older ones go.
-    - ``last_checkpoint`` is put right when the work dir was moved.
+    - ``last_checkpoint`` is corrected when the work dir was moved.
     - Weights that are not finite are never written.
     - ``max_keep_ckpts`` and ``save_best`` remove only what this run, or the one that it resumes,
       has written. Another run's checkpoint whose name is needed is renamed, to
@@ -192,7 +192,7 @@ class VerifiedCheckpointHook(CheckpointHook):
                     )
 
     def save_now(self, runner: Runner, step: int) -> Path:
-        """Save a checkpoint outside of the schedule, unless it is there already.
+        """Save a checkpoint outside of the schedule, unless it already exists.
 
         Args:
             runner: The runner.
@@ -253,7 +253,7 @@ class VerifiedCheckpointHook(CheckpointHook):
                 aside = claim_name(Path(self.out_dir), self._own['id'], name, step)
             if aside:
                 runner.logger.warning(
-                    f'{name} was in {self.out_dir} already; that file is called {aside} now.'
+                    f'{name} already existed in {self.out_dir}; that file is now called {aside}.'
                 )
 
     @master_only
@@ -263,8 +263,8 @@ class VerifiedCheckpointHook(CheckpointHook):
         damage = find_damage(path)
         if damage:
             raise UserError(
-                f'{path} was written and reads back damaged ({damage}); the older checkpoints are '
-                'as they were: look after the disk and type the same command with "--resume".'
+                f'{path} was damaged when it was read back ({damage}); the older checkpoints are '
+                'unchanged: check the disk and type the same command with "--resume".'
             )
 
     @master_only

@@ -1,4 +1,4 @@
-"""What MMSeg's metrics lack: chosen classes, cost, comparisons in one run; faster tests."""
+"""Metrics, confusion matrices, intervals, test-time augmentation and fast inference."""
 
 from .fast_inference import FastTestHook, prepare_for_inference
 from .fast_iou import FastIoUMetric

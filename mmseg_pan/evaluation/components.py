@@ -1,4 +1,4 @@
-"""Are small objects found? Recall by the size of the truth's connected components."""
+"""Recall by the size of the connected components of the ground truth."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,7 +22,7 @@ class SizeBin(NamedTuple):
 
 
 def components(truth: np.ndarray, prediction: np.ndarray, ignore_index: int = 255) -> np.ndarray:
-    """Take the truth apart into components and count what was predicted right of each.
+    """Split the ground truth into components and count the correct pixels of each.
 
     Pixels of one class that touch, corners included, are one component: an object, a part
     of one that something hides, or several that touch.

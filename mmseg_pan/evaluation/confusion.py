@@ -1,4 +1,4 @@
-"""Confusion matrices, image by image, from label maps that a test wrote."""
+"""Confusion matrices of single images, from label maps written by a test."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from .labelled import LabelledImages
 def confusion_matrix(
     truth: np.ndarray, prediction: np.ndarray, classes: int, ignore_index: int = 255
 ) -> np.ndarray:
-    """Count pixels by what they are and what they were taken for.
+    """Count pixels by true and predicted class.
 
     Args:
         truth: Class ids (H, W).
@@ -122,7 +122,7 @@ def label_maps(dataset: BaseSegDataset | LabelledImages, folder: Path):
             )
         if prediction.max() >= classes:
             raise UserError(
-                f'The label map of {name} in {folder} holds the id {prediction.max()}, and the '
+                f'The label map of {name} in {folder} contains the id {prediction.max()}, but the '
                 f'data set has the classes 0 to {classes - 1}; test again on this data set.'
             )
         yield img_path, truth, prediction

@@ -25,7 +25,7 @@ def prepare_for_inference(
     dtype: torch.dtype | None = None,
     labels_only: bool = False,
 ) -> BaseSegmentor:
-    """Change a trained segmentor so that it predicts faster; it can train no more.
+    """Change a trained segmentor so that it predicts faster; it cannot be trained afterwards.
 
     Args:
         model: Any MMSeg segmentor; changed in place and put into evaluation mode.
@@ -113,7 +113,7 @@ class FastTestHook(Hook):
         self.model = None
 
     def before_test_epoch(self, runner: Runner) -> None:
-        """Put the prepared copy in the model's place.
+        """Replace the model by the prepared copy.
 
         Raises:
             UserError: If the model, or the device, cannot do what is asked for.
@@ -137,5 +137,5 @@ class FastTestHook(Hook):
         runner.model = model
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:
-        """Put the model back."""
+        """Restore the model."""
         runner.model, self.model = self.model, None

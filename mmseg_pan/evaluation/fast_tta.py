@@ -1,4 +1,4 @@
-"""Test-time augmentation that keeps one sum instead of every augmentation's logits."""
+"""Test-time augmentation with a running sum instead of the logits of each augmentation."""
 
 from collections.abc import Iterator
 
@@ -92,7 +92,7 @@ class FastTTAModel(BaseTTAModel):
         return logits.softmax(dim=0)
 
     def merge_preds(self, data_samples_list: list) -> list:
-        """Not used: nothing is left to merge."""
+        """Not used: there is nothing to merge."""
         raise NotImplementedError('FastTTAModel sums probabilities in test_step')
 
 

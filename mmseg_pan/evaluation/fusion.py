@@ -1,4 +1,4 @@
-"""Fold batch norms into the convolutions before them, where that is known to be right."""
+"""Fold batch norms into the convolutions before them, where that is known to be correct."""
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ def fuse_conv_bn(model: nn.Module) -> int:
 
     mmcv has a function of this name that pairs layers by the order of their definition.
     It drops the activation of timm's ``BatchNormAct2d`` and pairs a convolution with a
-    norm that comes before it or after a ReLU, without a word. Here the pairs are those
+    norm that comes before it or after a ReLU, silently. Here the pairs are those
     that a trial image shows: the norm takes the very tensor that the convolution gave.
     Subclasses of convolution and batch norm are left alone, and the outputs before and
     after are compared.

@@ -1,4 +1,4 @@
-"""Is one network better than another? Intervals of differences in mean IoU.
+"""Confidence intervals of differences in mean IoU.
 
 Two questions, two functions: of two trained networks, on other images of the kind
 (:func:`difference_of_networks`); and of two recipes, whose networks differ from seed to seed

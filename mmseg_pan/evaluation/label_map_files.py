@@ -1,4 +1,4 @@
-"""Label maps on disk: one PNG an image, in the sub-folders of the images."""
+"""Label maps on disk: one PNG per image, in the subfolders of the images."""
 
 import os
 from collections.abc import Iterator
@@ -128,7 +128,7 @@ def read_label_map(
     found = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
     if found is None:
         raise UserError(
-            f'{file} is not there or is no image; write the label maps with '
+            f'{file} does not exist or is not an image; write the label maps with '
             f'"tools/test.py CONFIG CHECKPOINT --out {folder}".'
         )
     return found - 1 if reduce_zero_label else found
@@ -153,6 +153,6 @@ def check_labels(
         ids = ', '.join(map(str, np.unique(labels[strange])[:5].astype(int)))
         raise UserError(
             f'{path}: illegal ids, ids {ids}, legal are 0-{classes - 1} and {ignore_index} '
-            '(ignored); mend or remove it, and find all others with '
+            '(ignored); fix or remove it, and find all others with '
             '"python tools/verify_dataset.py CONFIG".'
         )

@@ -1,4 +1,4 @@
-"""From logits to label maps, without the logits at full resolution."""
+"""Label maps from logits, without keeping the logits at full resolution."""
 
 from mmengine.structures import PixelData
 from mmseg.models.segmentors.base import BaseSegmentor

@@ -29,7 +29,7 @@ class LabelledImages:
         self.members = list(_members(dataset, purpose))
         if not self.members or 'seg_map_path' not in self.get_data_info(0):
             raise UserError(
-                f'{purpose} needs labels to compare with, and the data set of test_dataloader has '
+                f'{purpose} needs labels to compare with, but the data set of test_dataloader has '
                 'none; test on one with data_prefix.seg_map_path.'
             )
         self.datasets = list({id(part): part for part, _ in self.members}.values())

@@ -1,4 +1,4 @@
-"""Mean IoU over chosen classes, beside the mean over all."""
+"""Mean IoU over selected classes, in addition to the mean over all."""
 
 from collections.abc import Sequence
 
@@ -39,12 +39,12 @@ class SelectedIoUMetric(FastIoUMetric):
         unknown = [name for name in self.selected if name not in classes]
         if unknown:
             raise UserError(
-                f'SelectedIoUMetric has selected={unknown}, and the data set has no such class; '
+                f'SelectedIoUMetric has selected={unknown}, but the data set has no such class; '
                 f'choose from {classes}.'
             )
         intersect, union = (np.sum([np.asarray(r[i]) for r in results], 0) for i in (0, 1))
         chosen = [classes.index(name) for name in self.selected]
-        with np.errstate(invalid='ignore'):  # a class that is not there at all
+        with np.errstate(invalid='ignore'):  # a class without any pixel
             iou = 100 * intersect[chosen] / union[chosen]
         metrics['mIoU_selected'] = round(float(np.nanmean(iou)), 2)
         return metrics

@@ -1,1 +1,1 @@
-"""Runs on record: runner, results, tables of the model card, the demonstration."""
+"""Runs on record: runner, results, tables of the model card, the demo."""

@@ -1,4 +1,4 @@
-"""What accuracy costs: measured results beside arithmetic and time."""
+"""Accuracy over cost: recorded results with multiply-adds and time."""
 
 from functools import partial
 
@@ -13,7 +13,7 @@ from .spec import Spec
 
 
 def accuracy_over_cost(spec: Spec, mean: str, shape: tuple[int, int], rounds: int) -> list[dict]:
-    """Take the networks of a file of experiments that have results, and time them in turns.
+    """Take the networks of a experiment file that have results, and time them in turns.
 
     Where a name has runs of several recipes on record, those of the newest count.
 

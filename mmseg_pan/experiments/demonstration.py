@@ -1,4 +1,4 @@
-"""PAN beside its FCN baseline on the toy shapes: the README's first command."""
+"""PAN and its FCN baseline on the toy data set: the quick start."""
 
 import os
 from pathlib import Path
@@ -63,7 +63,7 @@ def run_demonstration(root: Path, data: Path, out: Path, options: dict) -> None:
     Raises:
         UserError: If ``root`` is no checkout, or a run failed.
     """
-    # A record of its own: the one in the repository holds another machine's runs.
+    # A separate record: the one in the repository has runs of another machine.
     spec = read_spec(root / SPEC, root, out / 'results.jsonl')
     spec = spec._replace(
         experiments=[e._replace(options=e.options | options) for e in spec.experiments]

@@ -1,4 +1,4 @@
-"""What decides on the result of a run: its resolved config, and the files that it reads."""
+"""The identity of a run: its resolved config, and the files that it reads."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ def identify(cfg: Config) -> dict:
     Returns:
         'config_sha256' of the config; 'lists', from the name of each list that the training and
         test sets read to the SHA-256 of its ids; 'weights', from the place of each local file in
-        the config to the SHA-256 of its content. A file that is not there has None.
+        the config to the SHA-256 of its content. A file that does not exist has None.
     """
     weights: dict[str, str | None] = {}
     content = {key: value for key, value in cfg.to_dict().items() if key not in _NOT_DECIDING}
@@ -73,7 +73,7 @@ def differences(recorded: dict, now: dict) -> list[str]:
 
 def _change(name: str, old: str | None, new: str | None) -> list[str]:
     if new is None:
-        return [f'{name} is not there']
+        return [f'{name} does not exist']
     if old is None:
         return [f'the hash of its {name} is not on record']
     return [] if old == new else [f'{name} changed: recorded {old[:12]}, now {new[:12]}']

@@ -115,12 +115,12 @@ class Results(NamedTuple):
         """Read the confusion matrices of a run.
 
         Raises:
-            UserError: If they are not there.
+            UserError: If they do not exist.
         """
         file = self.counts_file(run)
         if not file.is_file():
             raise UserError(
-                f'{file} is not there, so that this run cannot be compared; delete its line '
+                f'{file} does not exist, so that this run cannot be compared; delete its line '
                 f'from {self.path} to have it run again.'
             )
         with np.load(file) as found:
@@ -144,7 +144,7 @@ class Results(NamedTuple):
             the interval of these two networks over images.
 
         Raises:
-            UserError: If the matrices of a run are not there, or two runs were tested on
+            UserError: If the matrices of a run do not exist, or two runs were tested on
                 different images, or it is not known whether they were.
         """
         loaded = [[self.counts(line['run']) for line in side] for side in sides]

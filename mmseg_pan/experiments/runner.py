@@ -1,4 +1,4 @@
-"""Train and test many times over, each run once: interruptible, resumable, on record."""
+"""Train and test each run of an experiment file once; interruptible and resumable."""
 
 import json
 import subprocess
@@ -98,7 +98,7 @@ def _run_unless_busy(spec: Spec, asked: Asked, index: int, work_dir: Path) -> No
         try:
             lock = stack.enter_context(exclusive(folder, patience=0))
         except BusyError:
-            print('another process is at it', flush=True)
+            print('another process is running it', flush=True)
             return
         if spec.results.find_run(identity):
             print('done by another process', flush=True)
@@ -217,7 +217,7 @@ def train_and_test(
 def _tool(root: Path, lock: int | None, tool: str, *args) -> None:
     command = [sys.executable, '-W', 'ignore', root / 'tools' / tool, *args]
     if run_child(command, pass_fds=[] if lock is None else [lock]):
-        raise UserError(f'{tool} failed, see above; type the same command again to go on.')
+        raise UserError(f'{tool} failed, see above; type the same command again to continue.')
 
 
 def training_time(folder: Path) -> dict[str, float]:

@@ -70,7 +70,7 @@ class Experiment(NamedTuple):
 
 
 class Spec(NamedTuple):
-    """What a file of experiments asks for."""
+    """What a experiment file asks for."""
 
     root: Path  # of the checkout, which holds configs/ and tools/
     experiments: list[Experiment]
@@ -80,7 +80,7 @@ class Spec(NamedTuple):
 
 
 def read_spec(path: Path, root: Path, results: Path | None = None) -> Spec:
-    """Read a YAML file of experiments.
+    """Read a YAML experiment file.
 
     ``runs`` lists ``name``, ``config`` (from the repository's root), ``seeds`` and
     ``options`` (changes of the config, dots between keys). ``options`` at the top hold for
@@ -94,7 +94,7 @@ def read_spec(path: Path, root: Path, results: Path | None = None) -> Spec:
         results: Where results go; None: to ``.jsonl`` beside the file.
 
     Raises:
-        UserError: If the file is not there or says something else, ``results`` has another
+        UserError: If the file does not exist or says something else, ``results`` has another
             suffix, or ``root`` is no checkout.
     """
     check_checkout(root)
@@ -102,7 +102,7 @@ def read_spec(path: Path, root: Path, results: Path | None = None) -> Spec:
     if results.suffix != '.jsonl':
         raise UserError(f'Results go to a file that ends in .jsonl, not to {results}.')
     if not path.is_file():
-        raise UserError(f'{path} is not there; see configs/pan/results for files of experiments.')
+        raise UserError(f'{path} does not exist; see configs/pan/results for experiment files.')
     spec = read_config(path).to_dict()
     known = {'runs', 'options', 'selections', 'compare'}
     rows = spec.get('runs') or []
@@ -129,11 +129,13 @@ def read_spec(path: Path, root: Path, results: Path | None = None) -> Spec:
     ]
     for experiment in found:
         if not (root / experiment.config).is_file():
-            raise UserError(f'{path} names {experiment.config}, which is not there; mend "config".')
+            raise UserError(
+                f'{path} names {experiment.config}, which does not exist; fix "config".'
+            )
     pairs = [tuple(pair) for pair in spec.get('compare', [])]
     names = {experiment.name for experiment in found}
     for name in {name for pair in pairs for name in pair} - names:
-        raise UserError(f'{path} compares "{name}", which is not in its runs; mend "compare".')
+        raise UserError(f'{path} compares "{name}", which is not in its runs; fix "compare".')
     selections = {
         name: _selection(name, chosen, path) for name, chosen in spec.get('selections', {}).items()
     }
@@ -159,6 +161,6 @@ def check_checkout(root: Path) -> None:
     """
     if not (root / 'tools/train.py').is_file():
         raise UserError(
-            f'{root} is not a checkout of mmseg_pan (tools/train.py is missing); clone the '
+            f'{root} is not a clone of mmseg_pan (tools/train.py is missing); clone the '
             'repository and run the tool from the clone.'
         )

@@ -1,1 +1,1 @@
-"""From a checkpoint to ONNX, OpenVINO and INT8, and whether they agree with it."""
+"""Export to ONNX, OpenVINO and INT8, and comparison with the checkpoint."""

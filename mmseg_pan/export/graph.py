@@ -1,4 +1,4 @@
-"""What is exported: a segmentor as one function of an image tensor."""
+"""The exported graph: a segmentor as one function of an image tensor."""
 
 import torch
 from mmseg.models.segmentors import EncoderDecoder
@@ -12,7 +12,7 @@ from mmseg_pan.weights.exported import Description
 
 
 class SegmentorGraph(nn.Module):
-    """Image in, logits or class ids at the image's size out.
+    """Map images to logits or class ids at the size of the image.
 
     Args:
         model: A segmentor of MMSegmentation's EncoderDecoder kind.

@@ -1,4 +1,4 @@
-"""How far an exported network is from the one it was made of, on real photographs."""
+"""Compare an exported network with its original on test images."""
 
 import statistics
 import time
@@ -111,7 +111,7 @@ def compare_export(
         graph = SegmentorGraph(model, about.preprocess, labels=True)
         changed = compare_label_maps(graph, file, dataset, spread(dataset, images))
         check_same({file.name: dict(same=1 - changed)}, file.name, tolerance)
-        return f'{file.name} gives the same class to {1 - changed:.4%} of the pixels.'
+        return f'{file.name} predicts the same class for {1 - changed:.4%} of the pixels.'
     exported = {file.name: ExportedSegmentor(str(file))}
     rows = compare_networks(model, exported, dataset, images)
     if about.shape is None:
@@ -139,7 +139,7 @@ def check_same(rows: Mapping[str, Mapping[str, float]], name: str, tolerance: fl
     changed = 1 - rows[name]['same']
     if changed > tolerance:
         raise UserError(
-            f'{name} gives another class to {changed:.2%} of the pixels, more than '
+            f'{name} predicts another class for {changed:.2%} of the pixels, more than '
             f'{tolerance:.2%}; do not use it, or allow more with --tolerance.'
         )
 
@@ -158,7 +158,7 @@ def segment(model: BaseSegmentor, batch: dict) -> tuple[Tensor, float]:
 def parity_table(rows: Mapping[str, Mapping[str, float]]) -> str:
     """Write what :func:`compare` found as a Markdown table."""
     lines = [
-        '| | largest difference of logits | same class | mIoU % | ms an image | times as fast |',
+        '| | largest difference of logits | same class | mIoU % | ms per image | speedup |',
         '| --- | ---: | ---: | ---: | ---: | ---: |',
     ]
     for name, row in rows.items():

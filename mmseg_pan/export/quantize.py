@@ -1,4 +1,4 @@
-"""INT8 for CPUs: OpenVINO's network with weights and maps of eight bits, by NNCF."""
+"""INT8 quantization of OpenVINO networks for CPUs, with NNCF."""
 
 import tempfile
 from pathlib import Path
@@ -13,7 +13,7 @@ from mmseg_pan.weights.exported import SUFFIXES, ExportedSegmentor, library, ope
 from .writing import move_network, name_network, save_openvino
 
 #: MobileNetV2's first block, whose depthwise channels differ in range by orders of magnitude, and
-#: the deep stem of ResNetV1c. On kept-out photographs MobileNetV2 lost 4.0 points of mIoU with
+#: the deep stem of ResNetV1c. On held-out photographs MobileNetV2 lost 4.0 points of mIoU with
 #: all layers in INT8, and 0.15 without these three.
 FLOAT_LAYERS = 3
 
@@ -44,7 +44,7 @@ def quantize(
     """
     if file.suffix != '.xml':
         raise UserError(
-            f'INT8 is for OpenVINO, and {file} is not a .xml file; export it with '
+            f'INT8 needs an OpenVINO network, but {file} is not a .xml file; export it with '
             '"tools/deployment/export.py ... --format openvino".'
         )
     out = name_network(out, SUFFIXES['openvino'], inputs=[file])

@@ -1,4 +1,4 @@
-"""An exported file, before it gets its name, against the network that it was made of."""
+"""Compare an exported file with its network on synthetic images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -84,11 +84,11 @@ def _differs(graph: SegmentorGraph, changed: float, image: Tensor, shape) -> str
     found = f'{changed:.1%} of the pixels of a synthetic image of {height}x{width}'
     if shape:
         return (
-            f'The exported network segments {found} otherwise than the checkpoint, and is not '
+            f'The exported network segments {found} differently from the checkpoint, and is not '
             'written; use the checkpoint, or allow more with --tolerance.'
         )
     return (
-        f'The exported network segments {found} otherwise than the checkpoint, and is not written: '
+        f'The exported network segments {found} differently from the checkpoint and is not written: '
         f'{kind} or the head keeps the size that it was traced with; type "--shape H W".'
     )
 

@@ -1,4 +1,4 @@
-"""Write a segmentor as ONNX or OpenVINO, with what belongs to it inside the file."""
+"""Write a segmentor as ONNX or OpenVINO, with its metadata."""
 
 import contextlib
 import copy
@@ -91,7 +91,7 @@ def name_network(out: Path, suffix: str, inputs: Iterable[Path] = ()) -> Path:
     out = out if out.suffix.lower() == suffix else out.with_name(out.name + suffix)
     name_output(out, inputs=inputs, mark=KEY)
     if out.exists() and not out.stat().st_size:  # elsewhere an empty file may be overwritten
-        raise UserError(f'{out} is there and is no exported network; type another --out.')
+        raise UserError(f'{out} exists and is not an exported network; choose another --out.')
     weights = out.with_suffix('.bin')
     if suffix == SUFFIXES['openvino'] and weights.exists() and not out.exists():
         raise UserError(

@@ -1,4 +1,4 @@
-"""Image files as the pipeline of a network loads them, or a sentence that says why not."""
+"""Loading image files as the network's pipeline does, with an error message if that fails."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +17,7 @@ def read_image(
     check_size: Callable[[int, int], None] | None = None,
     loading: Loading = _COLOUR,
 ) -> np.ndarray:
-    """Read an image as MMSegmentation's loader does, and say why where it cannot be read.
+    """Read an image as MMSegmentation's loader does; errors say why it cannot be read.
 
     Args:
         path: The file.
@@ -46,10 +46,10 @@ def _read(path: Path) -> bytes:
     except IsADirectoryError:
         raise UserError(f'{path} is a folder, not an image; rename or remove it.') from None
     except FileNotFoundError:
-        raise UserError(f'{path} is not there any more; restore it.') from None
+        raise UserError(f'{path} no longer exists; restore it.') from None
     except OSError as error:
         raise UserError(
-            f'{path} cannot be read ({error.strerror}); give yourself the right to read it.'
+            f'{path} cannot be read ({error.strerror}); get permission to read it.'
         ) from error
     if not data:
         raise UserError(f'{path} is empty; restore it.')

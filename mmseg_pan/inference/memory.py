@@ -1,4 +1,4 @@
-"""Whether an image's prediction fits in memory, known before it is decoded."""
+"""Check that the prediction of an image fits into memory, before it is decoded."""
 
 import os
 import re
@@ -29,7 +29,7 @@ def prediction_bytes(classes: int, size: tuple[int, int], seen: tuple[int, int] 
 
 
 def available_memory(device: torch.device | str = 'cpu', root: Path = _ROOT) -> int | None:
-    """Bytes that can be had on a device now; None where nothing says so.
+    """Bytes that are available on a device; None if unknown.
 
     On a CPU the least of what the system has and what a container's control group leaves.
 
@@ -82,7 +82,7 @@ def check_memory(
     seen: tuple[int, int] = (0, 0),
     device: torch.device | str = 'cpu',
 ) -> None:
-    """Refuse an image whose prediction memory does not hold; see :func:`prediction_bytes`.
+    """Refuse an image whose prediction does not fit into memory; see :func:`prediction_bytes`.
 
     Raises:
         UserError: If it does not fit.
@@ -90,6 +90,6 @@ def check_memory(
     needed, there = prediction_bytes(classes, size, seen), available_memory(device)
     if there is not None and needed > there:
         raise UserError(
-            f'{size[1]}x{size[0]} pixels in {classes} classes need {filesize.decimal(needed)} of '
-            f'memory, and {filesize.decimal(there)} are free; cut the image into parts.'
+            f'{size[1]}x{size[0]} pixels and {classes} classes need {filesize.decimal(needed)} of '
+            f'memory, but {filesize.decimal(there)} are free; split the image.'
         )

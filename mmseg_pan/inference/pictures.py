@@ -64,7 +64,7 @@ class Painter:
         return buffer.getvalue()
 
     def overlay(self, image: np.ndarray, labels: np.ndarray, rows: int | None = None) -> np.ndarray:
-        """The image with its classes in their colours, and below it their names.
+        """Paint the classes over the image, with a legend below.
 
         A class whose colour is black, as VOC's background, leaves the image as it is.
 
@@ -123,7 +123,7 @@ def _share(count: int, pixels: int) -> str:
 
 
 def _outlines(labels: np.ndarray) -> np.ndarray:
-    """Where a class meets another one to its right or below, wider in larger images."""
+    """Borders between classes, wider in larger images."""
     edges = np.zeros(labels.shape, bool)
     edges[:, :-1] |= labels[:, :-1] != labels[:, 1:]
     edges[:-1] |= labels[:-1] != labels[1:]

@@ -1,4 +1,4 @@
-"""Many files through a predictor, with constant memory; bad ones are named and skipped."""
+"""Predict many files with constant memory; unreadable ones are reported and skipped."""
 
 import errno
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ _LEGEND_ROWS = 2  # of a video, whose frames have one size whatever they show
 
 @dataclass
 class Tally:
-    """How many inputs gave a result and how many did not."""
+    """Number of inputs that were predicted and skipped."""
 
     written: int = 0
     skipped: int = 0
@@ -33,7 +33,7 @@ class Tally:
 def predict_sources(
     predictor: Predictor, painter: Painter, sources: Sequence[Source], out: Path
 ) -> Tally:
-    """Predict images and videos and write what a painter makes of them.
+    """Predict images and videos and write the painted outputs.
 
     Each file that cannot be read is named on stderr.
 
@@ -41,7 +41,7 @@ def predict_sources(
         predictor: The network.
         painter: It says the format, too.
         sources: What to read.
-        out: Output folder; made where it is not there.
+        out: Output folder; made where it does not exist.
 
     Raises:
         UserError: If results cannot be written, or another run writes there.
@@ -91,7 +91,7 @@ class _Run:
             except OSError as error:
                 if error.errno != errno.ENAMETOOLONG:
                     raise
-                self._skip(source, UserError(f'{target} is too long a name for the disk.'))
+                self._skip(source, UserError(f'{target} is too long a file name.'))
             else:
                 self.tally.written += 1
 
@@ -140,14 +140,14 @@ class _Run:
         self.bar.console.print(f'skipped: {text}', markup=False, highlight=False, soft_wrap=True)
 
     def make_folder(self, folder: Path) -> None:
-        """Make a folder, and take away what a killed run left there."""
+        """Create a folder, and remove files left by a killed run."""
         if folder == self._folder:  # the last one, mostly
             return
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
             raise UserError(
-                f'{error.filename} is a file, and results need a folder of that name; give '
+                f'{error.filename} is a file, but outputs need a folder of that name; give '
                 'another folder with --out.'
             ) from None
         remove_leftovers(folder)

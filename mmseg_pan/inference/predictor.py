@@ -1,4 +1,4 @@
-"""Images in, label maps out, through a segmentor's own test pipeline."""
+"""Predict label maps of images with a segmentor's own test pipeline."""
 
 from collections.abc import Sequence
 
@@ -52,7 +52,7 @@ class Predictor:
         return self.model.data_preprocessor.device
 
     def check_size(self, height: int, width: int) -> None:
-        """Refuse an image that memory does not hold, by its size alone.
+        """Refuse an image that does not fit into memory, by its size alone.
 
         Raises:
             UserError: If it does not fit.
@@ -69,7 +69,7 @@ class Predictor:
             ``inputs`` (C, h, w) and ``data_samples``.
 
         Raises:
-            UserError: If the pipeline cannot resize it, or memory does not hold the result.
+            UserError: If the pipeline cannot resize it, or the result does not fit into memory.
         """
         height, width = image.shape[:2]
         try:
@@ -101,7 +101,7 @@ class Predictor:
             more than 256 classes.
 
         Raises:
-            UserError: If a GPU's memory does not hold a step.
+            UserError: If a batch does not fit into the GPU's memory.
         """
         by_size = {}
         for index, item in enumerate(prepared):
@@ -128,7 +128,7 @@ class Predictor:
                 samples = self.model.postprocess_result(logits, samples)
         except torch.cuda.OutOfMemoryError:
             raise UserError(
-                f'The memory of {self.device} does not hold a step of {len(items)} images; type '
+                f'A batch of {len(items)} images does not fit into memory of {self.device}; type '
                 'a smaller --batch or --window.'
             ) from None
         kind = np.uint8 if self.classes <= 256 else np.uint16
@@ -136,7 +136,7 @@ class Predictor:
 
 
 def without_files(pipeline: Sequence[dict]) -> list[dict]:
-    """A test pipeline that begins with an array in the place of a file, without masks.
+    """Return the test pipeline without masks, starting from an array instead of a file.
 
     Raises:
         UserError: If it does not begin with ``LoadImageFromFile``.
@@ -144,8 +144,8 @@ def without_files(pipeline: Sequence[dict]) -> list[dict]:
     first, *others = pipeline
     if first['type'] not in _LOADERS:
         raise UserError(
-            f'The test pipeline of the config begins with {first["type"]}, and this tool reads '
-            'photographs only (LoadImageFromFile); give another config with --config.'
+            f'The test pipeline of the config begins with {first["type"]}, but this tool reads '
+            'image files only (LoadImageFromFile); give another config with --config.'
         )
     others = [item for item in others if 'Annotation' not in item['type']]
     return [{**first, 'type': 'LoadImageFromNDArray'}, *others]

@@ -1,4 +1,4 @@
-"""What people name on a command line: files, folders, patterns; and where results go."""
+"""Inputs on the command line (files, folders, glob patterns), and their outputs."""
 
 import glob
 import os
@@ -76,8 +76,8 @@ def _expand(argument: str, out: Path) -> Iterator[Source]:
     if path.is_dir():
         if os.path.realpath(path) == os.path.realpath(out):
             raise UserError(
-                f'{out} is the folder that the images lie in, and the next run would take the '
-                'results for images; give another folder with --out.'
+                f'{out} is the folder of the images, and the next run would mistake the '
+                'outputs for images; give another folder with --out.'
             )
         sources = list(_walk(path, out))
         if not sources:
@@ -97,7 +97,7 @@ def _expand(argument: str, out: Path) -> Iterator[Source]:
             )
         yield from matches
     else:
-        raise UserError(f'{path} is not there; name images, videos, folders or patterns.')
+        raise UserError(f'{path} does not exist; name images, videos, folders or patterns.')
 
 
 def _walk(folder: Path, out: Path) -> Iterator[Source]:
@@ -105,7 +105,7 @@ def _walk(folder: Path, out: Path) -> Iterator[Source]:
     misnamed = []
 
     def enter(path: Path) -> bool:
-        # A folder named like an image is told as a broken image, not entered.
+        # A folder named like an image is reported as a broken image, not entered.
         if _is_known(path.name):
             misnamed.append(path)
             return False

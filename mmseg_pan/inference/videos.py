@@ -36,7 +36,7 @@ class Video:
         # By name: other back ends take a text file for a list of images.
         self._capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
-            raise UserError(f'{path} is no video that OpenCV can open; restore or convert it.')
+            raise UserError(f'{path} is not a video that OpenCV can open; restore or convert it.')
         self.frames = max(int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT)), 0)
         self.rate = self._capture.get(cv2.CAP_PROP_FPS)
         self.height = int(self._capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
@@ -133,7 +133,7 @@ def check_frames(folder: Path) -> None:
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if not _FRAME.fullmatch(path.name) or not is_result(path):
             raise UserError(
-                f'{path} is no frame of an earlier run, and {folder} would be replaced; move it '
+                f'{path} is not a frame of an earlier run, and {folder} would be replaced; move it '
                 'away, or type another --out.'
             )
 

@@ -1,4 +1,4 @@
-"""How much windows change: context that is pooled globally ends at a window's border."""
+"""How windows change predictions: global context ends at the border of a window."""
 
 from collections.abc import Iterable, Sequence
 

@@ -1,4 +1,4 @@
-"""Windows over an image that is too large to be seen at once."""
+"""Sliding windows over an image that is too large to process at once."""
 
 import numpy as np
 import torch
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def window_starts(length: int, window: int) -> list[int]:
-    """Where windows begin along one side, so that all of it is seen.
+    """Start positions of windows along one side, which cover all of it.
 
     Neighbours overlap by a third of a window, as in MMSegmentation's configs (512, 341); the
     last one ends with the image and may overlap by more.

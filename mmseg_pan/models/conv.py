@@ -34,7 +34,7 @@ class SafeConvModule(ConvModule):
 
     The test sits here and not in a BatchNorm subclass because
     ``torch.nn.SyncBatchNorm.convert_sync_batchnorm`` replaces every such subclass
-    without a word.
+    silently.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, **kwargs):

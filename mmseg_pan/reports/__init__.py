@@ -1,1 +1,1 @@
-"""A test as a page, its numbers, pictures and plots; training logs."""
+"""The HTML report of a test: numbers, pictures and plots; training logs."""

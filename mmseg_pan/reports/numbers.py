@@ -1,4 +1,4 @@
-"""The numbers of a report: measured from label maps, kept beside the page, compared."""
+"""The numbers of a report: measured from label maps, stored with the page, compared."""
 
 import io
 import zipfile
@@ -70,7 +70,7 @@ class Numbers(NamedTuple):
 
 
 def count_numbers(dataset: LabelledImages, folder: Path, name: str) -> Numbers:
-    """Hold label maps against the labels of a data set, one image at a time.
+    """Compare label maps with the labels of a data set, one image at a time.
 
     Args:
         dataset: A data set with labels.
@@ -112,7 +112,7 @@ def read_numbers(folder: Path) -> Numbers:
     make = '"tools/test.py CONFIG CHECKPOINT --report DIR"'
     if not file.is_file():
         raise UserError(
-            f'{folder} is no report: there is no {FILE} in it; make one with {make}, or leave '
+            f'{folder} is not a report: it has no {FILE}; make one with {make}, or leave '
             '--compare out.'
         )
     try:
@@ -138,7 +138,7 @@ def check_comparable(other: Numbers, dataset: LabelledImages, folder: Path) -> N
     Raises:
         UserError: If its classes, images or labels are others.
     """
-    advice = 'compare reports of one data set, or leave --compare out.'
+    advice = 'compare reports of one data set, or omit --compare.'
     classes = list(dataset.metainfo['classes'])
     if other.classes != classes:
         raise UserError(
@@ -158,7 +158,7 @@ def check_comparable(other: Numbers, dataset: LabelledImages, folder: Path) -> N
             raise UserError(
                 f'The report in {folder} was made with other labels of '
                 f'{image_name(img_path, root)} than the data set has now; test the other network '
-                'again, or leave --compare out.'
+                'again, or omit --compare.'
             )
 
 

@@ -32,7 +32,7 @@ def plan_report(
     predictions: str | None = None,
     other: str | None = None,
 ) -> Report | None:
-    """Prepare the report of a test before it runs, so that mistakes cost no test.
+    """Prepare the report before the test runs, so that user errors are found first.
 
     Args:
         cfg: Config of the test; its data must be there.
@@ -46,7 +46,7 @@ def plan_report(
     """
     if folder is None:
         if other is not None:
-            raise UserError('--compare goes with --report; type "--report DIR --compare OTHER".')
+            raise UserError('--compare needs --report; type "--report DIR --compare OTHER".')
         return None
     dataset = DATASETS.build(cfg.test_dataloader.dataset)
     return Report(
@@ -88,8 +88,8 @@ def write_label_maps(cfg: Config, folder: str | Path) -> None:
             return
     if any('/' in image_name(path, root) for path in dataset_images(dataset)):
         raise UserError(
-            f'{evaluators[0]["type"]} writes label maps without the sub-folders of the images, so '
-            "that equal names would meet; add dict(type='IoUMetric') to test_evaluator."
+            f'{evaluators[0]["type"]} writes label maps without the subfolders of the images, so '
+            "that equal names would collide; add dict(type='IoUMetric') to test_evaluator."
         )
     evaluators[0].update(output_dir=str(folder), keep_results=True)
 

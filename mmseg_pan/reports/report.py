@@ -1,4 +1,4 @@
-"""One page on a tested network, which a browser opens without a network or a server."""
+"""The HTML report of a test, one file that opens offline."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,7 +35,7 @@ _CURVES = {'loss': 'training loss', 'lr': 'learning rate', 'mIoU': 'validation m
 
 
 class Report:
-    """A report that is still to be written; making it tells what would prevent that.
+    """A report to be written; the constructor checks that it can be.
 
     Args:
         dataset: The data set of the test, wrapped or not.

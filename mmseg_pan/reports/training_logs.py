@@ -1,4 +1,4 @@
-"""What training logged: one run's curves, joined over all its starts."""
+"""Training logs: the curves of a run, joined over all its starts."""
 
 import json
 from pathlib import Path

@@ -1,1 +1,1 @@
-"""Is a data set right: splits, faults, tables, pictures of what the network sees."""
+"""Data set verification: splits, faults, tables, pictures of what the network sees."""

@@ -1,4 +1,4 @@
-"""Pictures of what the network sees: augmented, normalised and padded, beside the mask."""
+"""Pictures of what the network sees: augmented, normalised and padded, next to the mask."""
 
 import io
 import os

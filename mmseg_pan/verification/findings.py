@@ -1,4 +1,4 @@
-"""A verification for people (tables, a plot) and for programs (JSON)."""
+"""The findings of a verification as tables, a plot and JSON."""
 
 import json
 from pathlib import Path
@@ -51,7 +51,7 @@ def frequency_table(result: Verification) -> str:
 
 
 def summary(result: Verification) -> str:
-    """What was looked at, how fast, and the verdict."""
+    """What was checked, how fast, and the verdict."""
     lines = [
         f'{split.role}: {len(split.pairs):,} pairs of {split.source}' for split in result.splits
     ]
@@ -68,7 +68,7 @@ def summary(result: Verification) -> str:
     for fault in result.faults:
         kinds[fault.kind] = kinds.get(fault.kind, 0) + 1
     found = ', '.join(f'{count:,} x {kind}' for kind, count in kinds.items())
-    lines.append(f'Found: {found}' if found else 'Found nothing wrong.')
+    lines.append(f'Found: {found}' if found else 'No faults found.')
     return '\n'.join(lines)
 
 

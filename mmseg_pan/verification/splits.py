@@ -1,4 +1,4 @@
-"""The images and masks that a config, or a folder in VOC's layout, would train on."""
+"""The images and masks of a config or of a folder in VOC's layout."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -63,7 +63,7 @@ def read_splits(target: str | Path) -> list[Split]:
         named = _of_config(read_config(target), target)
     else:
         raise UserError(
-            f'{target} is not there; give a config such as configs/pan/pan_r101-d16_voc.py, or '
+            f'{target} does not exist; give a config such as configs/pan/pan_r101-d16_voc.py, or '
             'the folder VOCdevkit/VOC2012.'
         )
     return _read_all(named)
@@ -129,7 +129,7 @@ def _read_split(role: str, config: dict) -> Split:
     images = dataset.data_prefix['img_path']
     source = dataset.ann_file if listed else images
     if not listed and not Path(images).is_dir():
-        raise UserError(f'The folder {images} is not there; set data_root in the config.')
+        raise UserError(f'The folder {images} does not exist; set data_root in the config.')
     faults: list[Fault] = []
     left_out: list[str] = []
     if isinstance(dataset, CheckedSegDataset):
@@ -142,7 +142,7 @@ def _read_split(role: str, config: dict) -> Split:
         if listed:
             faults += _stock_faults(source)
     if not (pairs or faults):
-        raise UserError(f'{source} names no image at all; set data_root in the config.')
+        raise UserError(f'{source} contains no images; set data_root in the config.')
     if not listed:
         faults += _lone_masks(dataset, pairs, left_out)
     faults += repeated(pairs, source)

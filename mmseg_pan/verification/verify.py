@@ -1,4 +1,4 @@
-"""Every image and mask of a data set, inspected on all cores."""
+"""Inspect every image and mask of a data set on all cores."""
 
 import time
 from dataclasses import dataclass, field
@@ -48,12 +48,12 @@ class Verification:
 
     @property
     def harmful(self) -> bool:
-        """Whether a fault would break or bias a training."""
+        """Whether a fault would break or bias training."""
         return any(fault.severity != 'harmless' for fault in self.faults)
 
 
 def verify(target: str | Path, processes: int | None = None) -> Verification:
-    """Inspect all that a config, or a folder in VOC's layout, would train on.
+    """Inspect the training and validation data of a config or of a folder in VOC's layout.
 
     Args:
         target: Config file or folder.

@@ -1,1 +1,1 @@
-"""VOC 2012 + SBD from the official archives, and the test server's archive."""
+"""Converting the official archives of VOC 2012 + SBD; the archive for the test server."""

@@ -1,4 +1,4 @@
-"""Archives from the Internet: verified, measured and unpacked without trust."""
+"""Untrusted archives: verified, measured and unpacked safely."""
 
 import hashlib
 import os
@@ -67,7 +67,7 @@ def measure_tar(path: Path, wanted: Callable[[str], bool], manifest: Manifest) -
 def unpack_tar(
     path: Path, part: str, target: Path, wanted: Callable[[str], bool], manifest: Manifest
 ) -> None:
-    """Unpack a folder of a tar; ``target`` appears whole or not at all.
+    """Unpack a folder of a tar; ``target`` appears only when complete.
 
     ``tarfile.data_filter`` refuses names and links that leave the folder, and devices.
     It does not know a limit of size or number, makes absolute names relative instead of

@@ -1,4 +1,4 @@
-"""VOC 2012 and SBD, as published, to the folder that the configs train on."""
+"""Convert VOC 2012 and SBD, as published, to the folder that the configs train on."""
 
 import os
 import shutil
@@ -62,7 +62,7 @@ def prepare_voc_aug(
     for path in (devkit, aug):
         if not path.exists():
             raise UserError(
-                f'{path} is not there; give {manifest.voc.name} or VOCdevkit first, and '
+                f'{path} does not exist; give {manifest.voc.name} or VOCdevkit first, and '
                 f'{manifest.sbd.name}, its folder or SegmentationClassAug second.'
             )
     with exclusive(devkit), disk_errors_explained(Path(out) if out else devkit):
@@ -102,8 +102,8 @@ def _check_room(plan: Plan, dry_run: bool, say: Callable[[str], None]) -> None:
         say(f'Room needed: about {filesize.decimal(need)}; free: {filesize.decimal(free)}.')
     elif need > free:
         raise UserError(
-            f'The masks in {plan.out} need about {filesize.decimal(need)}, and '
-            f'{filesize.decimal(free)} are free; make room, or give another folder with "-o".'
+            f'The masks in {plan.out} need about {filesize.decimal(need)}, but '
+            f'{filesize.decimal(free)} are free; free space, or give another folder with "-o".'
         )
 
 
@@ -128,7 +128,7 @@ def _execute(plan: Plan, processes: int, manifest: Manifest, say: Callable[[str]
 def _convert_one(
     root: Path, out: Path, source: MaskSource, manifest: Manifest, task: tuple[str, bool]
 ) -> int:
-    """Write one mask unless it is there already; return how many were written."""
+    """Write one mask unless it already exists; return how many were written."""
     name, own = task
     target, image = out / f'{name}.png', root / 'JPEGImages' / f'{name}.jpg'
     if own:  # byte by byte: VOC's own PNGs have VOC's palette

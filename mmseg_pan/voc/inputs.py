@@ -1,4 +1,4 @@
-"""From what people have - archives, folders, a zip - to a plan of what to write."""
+"""Plan what to write, from archives, folders or a zip file."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -105,7 +105,7 @@ def _unpacked(
 ) -> Path | None:
     """The folder that an archive unpacks to; None in a dry run that needs to unpack."""
     if target.is_dir():
-        say(f'{target} is there already: {archive.name} is not unpacked again.')
+        say(f'{target} already exists: {archive.name} is not unpacked again.')
         return target
     verify_checksum(archive, facts)
     if dry_run:

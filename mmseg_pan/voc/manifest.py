@@ -1,4 +1,4 @@
-"""What VOC 2012 + SBD must be: the only place that knows checksums, counts and hashes."""
+"""The expected contents of VOC 2012 + SBD: all checksums, counts and hashes."""
 
 import hashlib
 from collections import Counter

@@ -1,4 +1,4 @@
-"""What is loaded and whether it is trusted: checkpoints, published files, exported networks."""
+"""Loading weights, and which files to trust: checkpoints, published files, exported networks."""
 
 from .exported import ExportedSegmentor
 from .loading import load_segmentor

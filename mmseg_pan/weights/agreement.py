@@ -1,4 +1,4 @@
-"""Whether a network that was written gives the outputs of the one that it was made of."""
+"""Compare the outputs of a written network with those of its original."""
 
 from collections.abc import Iterator
 

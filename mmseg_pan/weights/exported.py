@@ -1,4 +1,4 @@
-"""Run times for exported networks, and the segmentor that is one of them."""
+"""Runtimes for exported networks, and a segmentor that uses them."""
 
 import json
 from pathlib import Path
@@ -85,7 +85,7 @@ class OpenVINO:
     def __init__(self, file: Path, precision: str = 'float32'):
         openvino = library('openvino')
         if not file.with_suffix('.bin').is_file():
-            raise UserError(f'{file} needs {file.with_suffix(".bin").name} beside it; copy both.')
+            raise UserError(f'{file} needs {file.with_suffix(".bin").name} next to it; copy both.')
         try:
             network = openvino.Core().read_model(file)
         except RuntimeError as error:
@@ -115,11 +115,11 @@ def open_exported(file: str | Path, precision: str = 'float32'):
         What runs it, and its :class:`Description`.
 
     Raises:
-        UserError: If it is not there, is damaged, or was not exported by this package.
+        UserError: If it does not exist, is damaged, or was not exported by this package.
     """
     file = Path(file)
     if not file.is_file():
-        raise UserError(f'{file} is not there; write it with tools/deployment/export.py.')
+        raise UserError(f'{file} does not exist; write it with tools/deployment/export.py.')
     run = OnnxRuntime(file) if file.suffix == SUFFIXES['onnx'] else OpenVINO(file, precision)
     if not run.about:
         raise UserError(
@@ -131,7 +131,7 @@ def open_exported(file: str | Path, precision: str = 'float32'):
 
 @MODELS.register_module()
 class ExportedSegmentor(BaseSegmentor):
-    """An exported network in the place of a segmentor, for testing and prediction.
+    """An exported network as a segmentor, for testing and prediction.
 
     Args:
         file: .onnx, or .xml of OpenVINO.
@@ -145,7 +145,7 @@ class ExportedSegmentor(BaseSegmentor):
         run, about = open_exported(file, precision)
         if about.labels:
             raise UserError(
-                f'{file} gives class ids, which cannot be resized to the size of a photograph as '
+                f'{file} returns class ids, which cannot be resized to the size of an image as '
                 'logits are; export it without --labels.'
             )
         before = dict(about.config['model']['data_preprocessor'])
@@ -184,7 +184,7 @@ class ExportedSegmentor(BaseSegmentor):
         return F.interpolate(logits, size, mode='bilinear', align_corners=self.align_corners)
 
     def inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Do the same, under the name that MMSegmentation's segmentors have for it."""
+        """Alias of the forward pass, as MMSegmentation's segmentors have it."""
         return self.encode_decode(inputs, batch_img_metas)
 
     def predict(self, inputs: Tensor, data_samples: list | None = None) -> list:
@@ -196,9 +196,9 @@ class ExportedSegmentor(BaseSegmentor):
         return self.encode_decode(inputs, [])
 
     def extract_feat(self, inputs: Tensor):
-        """Refuse: an exported network is one piece."""
-        raise NotImplementedError('An exported network shows no features.')
+        """Not available: an exported network has no separate backbone."""
+        raise NotImplementedError('An exported network gives no feature maps.')
 
     def loss(self, inputs: Tensor, data_samples: list):
-        """Refuse: there is nothing to train."""
+        """Not available: an exported network cannot be trained."""
         raise NotImplementedError('An exported network cannot be trained.')

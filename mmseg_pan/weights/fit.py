@@ -1,4 +1,4 @@
-"""Does a checkpoint fit a network? Weights that are tested or exported must, to the last key."""
+"""Check that a checkpoint fits a network: tests and exports need every key."""
 
 import re
 from collections.abc import Mapping
@@ -80,7 +80,7 @@ def _shape(value) -> list[int] | None:
 
 
 def _misfit(source: str, other_shape: list, missing: list, unexpected: list) -> str:
-    """One sentence with as many of the first keys as it has room for, three at most."""
+    """An error message with as many of the first keys as fit, three at most."""
     kinds = {'of another shape': other_shape, 'missing': missing, 'unexpected': unexpected}
     kinds = {kind: keys for kind, keys in kinds.items() if keys}
     # Fewer and fewer keys of each kind, and at last one of the first kind alone.

@@ -1,4 +1,4 @@
-"""A segmentor from a file."""
+"""Loading a segmentor from a file."""
 
 from pathlib import Path
 

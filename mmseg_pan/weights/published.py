@@ -1,4 +1,4 @@
-"""Checkpoints that explain themselves: weights with config, classes and metrics inside."""
+"""Published files: weights with config, classes and metrics."""
 
 import ast
 import json
@@ -53,11 +53,11 @@ def open_checkpoint(path: str | Path, unsafe: bool = False) -> Checkpoint:
         Weights and what is known; None or empty where a file does not say it.
 
     Raises:
-        UserError: If the file is not there, damaged, or holds no weights.
+        UserError: If the file does not exist, is damaged, or holds no weights.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f'The checkpoint {path} is not there; train one with tools/train.py.')
+        raise UserError(f'The checkpoint {path} does not exist; train one with tools/train.py.')
     if path.suffix == '.safetensors':
         state, about = read_weights(path), read_metadata(path)
         cfg = Config(with_tuples(about['config'])) if 'config' in about else None

@@ -1,4 +1,4 @@
-"""Publish a checkpoint: what inference needs in one file, compared with its source."""
+"""Publish a checkpoint: one file for inference, compared with its source."""
 
 import hashlib
 import io
@@ -134,7 +134,7 @@ def _norms(value: Tensor, dim: int) -> Tensor:
 def _check_same_network(
     model: BaseSegmentor, written: BaseSegmentor, checkpoint: str | Path, half: bool
 ) -> None:
-    """Refuse a file that segments otherwise than its checkpoint.
+    """Refuse a file whose predictions differ from its checkpoint's.
 
     Raises:
         UserError: If classes, pipeline or outputs differ.
@@ -152,7 +152,7 @@ def _check_same_network(
             hint = 'publish it without --half' if half else 'publish it as .pth with its own config'
             raise UserError(
                 f'The file would segment {changed:.1%} of the pixels of a synthetic image '
-                f'otherwise than {checkpoint}, and is not written; {hint}.'
+                f'differently from {checkpoint}, and is not written; {hint}.'
             )
     kept = [[with_tuples(m.cfg.test_pipeline), m.dataset_meta] for m in (model, written)]
     first, second = (json.dumps(item, sort_keys=True) for item in kept)

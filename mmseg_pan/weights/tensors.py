@@ -1,4 +1,4 @@
-"""Weight files: read without running code from them, written whole or not at all."""
+"""Weight files: read without running code, written atomically."""
 
 import io
 import pickle
@@ -24,12 +24,12 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             the prefix 'module.' of DataParallel is taken off.
 
     Raises:
-        UserError: If the file is not there, damaged, holds objects that only run code can
+        UserError: If the file does not exist, is damaged, holds objects that need code to
             restore, or holds no tensors by name.
     """
     path = Path(path)
     if not path.is_file():
-        raise UserError(f'The weights {path} are not there; give a .pth or .safetensors file.')
+        raise UserError(f'The weights {path} do not exist; give a .pth or .safetensors file.')
     state = _read_safetensors(path) if path.suffix == '.safetensors' else _read_torch(path)
     return named_tensors(state, path)
 

@@ -1,4 +1,4 @@
-"""How far a checkpoint is trusted: which objects it may hold, and whether it is whole."""
+"""Trust in checkpoints: which objects they may contain, and whether they are intact."""
 
 import os
 import pickle
@@ -74,7 +74,7 @@ def safe_loading(unsafe: bool = False) -> Iterator[None]:
 
 
 def find_damage(path: str | Path) -> str | None:
-    """Say what is wrong with a file that torch wrote, reading all of it.
+    """Describe the damage of a file that torch wrote, reading all of it.
 
     torch itself does not compare the checksums that its zip files hold.
 
@@ -100,7 +100,7 @@ def find_damage(path: str | Path) -> str | None:
 
 
 def check_readable(path: str | Path, unsafe: bool = False) -> None:
-    """Stop where a checkpoint is damaged or wants to run code.
+    """Refuse a checkpoint that is damaged or would run code.
 
     Args:
         path: A file that is there.
@@ -118,7 +118,7 @@ def check_readable(path: str | Path, unsafe: bool = False) -> None:
 
 
 def check_trusted(path: str | Path, unsafe: bool = False) -> None:
-    """Stop where a checkpoint, known to be whole, wants to run code.
+    """Refuse an intact checkpoint that would run code.
 
     Args:
         path: A file that is there.
@@ -136,8 +136,8 @@ def check_trusted(path: str | Path, unsafe: bool = False) -> None:
         wanted = re.findall(r'GLOBAL (\S+)', str(error)) or str(error).splitlines()[:1]
         raise UserError(
             f'The checkpoint {path} holds more than tensors and plain values '
-            f'({wanted[0]}) and would run code to be read; '
-            'if you trust who made it, type the same command with "--unsafe-load".'
+            f'({wanted[0]}) and could run code when loaded; '
+            'if you trust its source, type the same command with "--unsafe-load".'
         ) from None
     except (RuntimeError, EOFError, ValueError, OSError) as error:
         raise UserError(

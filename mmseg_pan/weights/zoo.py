@@ -1,4 +1,4 @@
-"""Where the model zoo's weights come from, and where a download of them is looked for."""
+"""The model zoo's weights: their URLs, and the local files of downloads."""
 
 from pathlib import Path
 from typing import NamedTuple

@@ -66,7 +66,7 @@ def test_resume_from_a_path(cfg, tmp_path):
     save(tmp_path, 'mine.pth', 'iter_4.pth')
     set_resume(cfg, str(tmp_path / 'mine.pth'))
     assert cfg.load_from == str(tmp_path / 'mine.pth')
-    with pytest.raises(UserError, match=r'no\.pth to resume is not there'):
+    with pytest.raises(UserError, match=r'no\.pth to resume does not exist'):
         set_resume(cfg, str(tmp_path / 'no.pth'))
 
 
@@ -145,7 +145,7 @@ def test_amp_takes_bfloat16_where_it_is(cfg, monkeypatch, cuda, bfloat16, expect
 def test_amp_on_a_cpu_that_would_emulate_it(cfg, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
     monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: False)
-    with pytest.raises(UserError, match='many times as long as without; leave --amp out'):
+    with pytest.raises(UserError, match='many times as long as float32; omit --amp'):
         cli.set_amp(cfg)
 
 
@@ -214,7 +214,7 @@ def test_pretrained_file_that_is_there(tmp_path):
 def test_pretrained_file_that_cannot_be_had(checkpoint):
     with pytest.raises(
         UserError,
-        match=rf'weights {checkpoint} could not be had .*model.backbone.init_cfg.checkpoint=FILE',
+        match=rf'weights {checkpoint} could not be loaded .*backbone.init_cfg.checkpoint=FILE',
     ):
         cli.check_pretrained(pretrained(checkpoint))
 
@@ -222,14 +222,16 @@ def test_pretrained_file_that_cannot_be_had(checkpoint):
 def test_missing_data_of_a_data_set_that_is_not_ours(monkeypatch):
     monkeypatch.setenv('CITYSCAPES_ROOT', '/no/cityscapes')
     cfg = Config.fromfile(ROOT / 'configs/pan/pan_r101-d16_cityscapes.py')
-    with pytest.raises(UserError, match=r'/no/cityscapes.* of train_dataloader is not there; set'):
+    with pytest.raises(
+        UserError, match=r'/no/cityscapes.* of train_dataloader does not exist; set'
+    ):
         cli.check_data(cfg, 'train')
 
 
 def test_config_that_is_not_there():
     with pytest.raises(UserError, match=r'did you mean .*pan_r18-d16_toy.py\?'):
         cli.load_config(TOY.replace('d16_toy', 'd16-toy'))
-    with pytest.raises(UserError, match='is not there; see configs/pan'):
+    with pytest.raises(UserError, match='does not exist; see configs/pan'):
         cli.load_config('nowhere/x.py')
 
 

@@ -139,7 +139,7 @@ def test_something_else_altogether(tmp_path):
 
 
 def test_files_that_cannot_be_read(state, tmp_path):
-    with pytest.raises(UserError, match=r'no\.pth are not there; give a \.pth'):
+    with pytest.raises(UserError, match=r'no\.pth do not exist; give a \.pth'):
         read_weights(tmp_path / 'no.pth')
     torch.save(state, tmp_path / 'whole.pth')
     data = (tmp_path / 'whole.pth').read_bytes()
@@ -190,5 +190,5 @@ def test_the_tool_says_how_to_use_the_file(state, tmp_path, run_tool):
     done = run_tool(tool, 'no.pth', 'b.pth', check=False)
     assert done.returncode == 2
     assert done.stderr == (
-        'error: The weights no.pth are not there; give a .pth or .safetensors file.\n'
+        'error: The weights no.pth do not exist; give a .pth or .safetensors file.\n'
     )

@@ -136,7 +136,7 @@ def test_library_is_named(file, monkeypatch):
 
 
 def test_no_file_and_no_network(tmp_path):
-    with pytest.raises(UserError, match=r'no.tflite is not there; give a .tflite file'):
+    with pytest.raises(UserError, match=r'no.tflite does not exist; give a .tflite file'):
         convert_deeplab(tmp_path / 'no.tflite')
 
 
@@ -217,7 +217,7 @@ def test_the_tool_tells_whether_it_is_the_public_file(file, run_tool):
     assert done.stdout.endswith('Wrote b.pth and h.pth.\n')
     done = run_tool(tool, 'no.tflite', 'b.pth', 'h.pth', check=False)
     assert done.returncode == 2
-    assert done.stderr == 'error: The network no.tflite is not there; give a .tflite file.\n'
+    assert done.stderr == 'error: The network no.tflite does not exist; give a .tflite file.\n'
 
 
 def test_the_public_file_is_recognized(public, tmp_path):

@@ -142,7 +142,7 @@ def test_the_written_start_repeats_and_fits_the_config(source, tmp_path):
     [
         (('head.pth', 'head.pth'), r'head\.pth has aspp0\.bias; give the backbone and then'),
         (('backbone.pth', 'backbone.pth'), r'backbone\.pth lacks aspp0\.bias; give the backbone'),
-        (('none.pth', 'head.pth'), r'none\.pth are not there'),
+        (('none.pth', 'head.pth'), r'none\.pth do not exist'),
     ],
 )
 def test_other_files_are_refused(source, tmp_path, names, match):

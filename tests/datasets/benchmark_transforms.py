@@ -38,7 +38,7 @@ def find_photographs(voc: Path, count: int) -> list[dict]:
     for name, folder in LISTS.items():
         path = voc / 'ImageSets' / 'Segmentation' / f'{name}.txt'
         if not path.is_file():
-            sys.exit(f'{path} is not there: set VOC_ROOT to the folder VOCdevkit/VOC2012.')
+            sys.exit(f'{path} does not exist: set VOC_ROOT to the folder VOCdevkit/VOC2012.')
         samples += [
             dict(
                 img_path=str(voc / 'JPEGImages' / f'{image}.jpg'),

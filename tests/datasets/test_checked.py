@@ -54,13 +54,16 @@ def test_good_data(mini):
 @pytest.mark.parametrize(
     ('changes', 'sentence'),
     [
-        (dict(data_root='nowhere'), 'data folder nowhere is not there; set the environment'),
-        (dict(ann_file='ImageSets/Segmentation/aug.txt'), r'list .*aug\.txt is not there; .*make'),
+        (dict(data_root='nowhere'), 'data folder nowhere does not exist; set the environment'),
+        (
+            dict(ann_file='ImageSets/Segmentation/aug.txt'),
+            r'list .*aug\.txt does not exist; .*make',
+        ),
         (
             dict(data_prefix=dict(img_path='JPEGImages', seg_map_path='SegmentationClassAug')),
             r'2007_000032\.png and 3 other files not found, .* make it with "python tools/data',
         ),
-        (dict(data_prefix=dict(img_path='JPEG', seg_map_path='x')), 'folder .*JPEG is not there'),
+        (dict(data_prefix=dict(img_path='JPEG', seg_map_path='x')), 'folder .*JPEG does not exist'),
     ],
 )
 def test_missing_data_is_one_sentence(mini, changes, sentence):
@@ -71,7 +74,7 @@ def test_missing_data_is_one_sentence(mini, changes, sentence):
 
 def test_empty_list_and_no_classes(mini):
     (mini.voc / 'ImageSets' / 'Segmentation' / 'train.txt').write_text('')
-    with pytest.raises(UserError, match='names no image at all'):
+    with pytest.raises(UserError, match='contains no images'):
         build(mini)
     with pytest.raises(UserError, match=r'names no classes; add metainfo=dict\(classes'):
         build(mini, type='CheckedSegDataset')
@@ -128,7 +131,7 @@ def spoil_size(mini: MiniVOC) -> None:
 
 
 def cut_image(mini: MiniVOC) -> None:
-    """What OpenCV decodes without a word, with grey in place of what is missing."""
+    """What OpenCV decodes silently, with grey in place of what is missing."""
     image_of(mini).write_bytes(image_of(mini).read_bytes()[:-3])
 
 

@@ -378,7 +378,7 @@ def test_subset_of_the_classes_with_a_reduced_zero_label(tmp_path, classes, expe
 
 
 def test_targets_that_are_nothing_of_the_kind(tmp_path):
-    with pytest.raises(UserError, match='nothing is not there; give a config such as'):
+    with pytest.raises(UserError, match='nothing does not exist; give a config such as'):
         verify(tmp_path / 'nothing')
     with pytest.raises(UserError, match=r'holds no ImageSets/Segmentation/train\.txt'):
         verify(tmp_path)

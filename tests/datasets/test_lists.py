@@ -56,10 +56,10 @@ def test_empty_folders_are_refused_by_both(tmp_path):
     write_pair(tmp_path)
     (tmp_path / 'images/a.jpg').unlink()
     for look in (build, lambda root: verify(config_file(root), processes=1)):
-        with pytest.raises(UserError, match='images names no image at all'):
+        with pytest.raises(UserError, match='images contains no images'):
             look(tmp_path)
     (tmp_path / 'list.txt').write_text('\n\n')
-    with pytest.raises(UserError, match=r'list\.txt names no image at all'):
+    with pytest.raises(UserError, match=r'list\.txt contains no images'):
         build(tmp_path, ann_file='list.txt')
 
 
@@ -137,10 +137,10 @@ def test_two_columns_may_name_any_mask(tmp_path):
 @pytest.mark.parametrize(
     ('content', 'match'),
     [
-        (b'a\na -1\n', r"Line 2 of .*list\.txt is not clear: 'a -1'"),
-        (b'image,mask\na.jpg,a.png\n', 'Line 1 of .* is not clear'),
-        (b'a a a\n', 'Line 1 of .* is not clear'),
-        (b'a\n\na.jpg none.png\n', 'Line 3 of .* is not clear'),
+        (b'a\na -1\n', r"Line 2 of .*list\.txt is unclear: 'a -1'"),
+        (b'image,mask\na.jpg,a.png\n', 'Line 1 of .* is unclear'),
+        (b'a a a\n', 'Line 1 of .* is unclear'),
+        (b'a\n\na.jpg none.png\n', 'Line 3 of .* is unclear'),
         ('a\nnaïve\n'.encode('latin-1'), r'list\.txt is not text: line 2 cannot be read as UTF-8'),
         (b'a\nc\n', r'c\.jpg and 1 other files not found, though .*list\.txt names them'),
     ],

@@ -70,7 +70,7 @@ def test_own_images_and_masks_train_as_the_page_says(run_tool, project):
     config = 'configs/pan/my_parts.py'
     verify, browse, train = page_commands()
     done = run_tool(verify, config)
-    assert 'Found nothing wrong.' in done.stdout
+    assert 'No faults found.' in done.stdout
     assert '| scratch ' in done.stdout
     run_tool(browse, config, '--number', '2')
     assert len(list((project / 'work_dirs' / 'my_parts' / 'browse').iterdir())) == 2

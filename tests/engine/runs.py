@@ -152,7 +152,7 @@ def tensors(value, name: str = '') -> dict[str, Tensor]:
 
 
 def trained_state(path: Path) -> dict[str, Tensor]:
-    """Everything in a checkpoint that training goes on from, and what it has learnt."""
+    """Everything in a checkpoint that training continues from, and what it has learnt."""
     checkpoint = torch.load(path, weights_only=True)
     parts = ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')
     return tensors({part: checkpoint[part] for part in parts if part in checkpoint})

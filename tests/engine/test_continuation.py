@@ -150,9 +150,9 @@ def test_the_same_config_changes_nothing(tmp_path, toy_root):
     [
         (
             {'optim_wrapper.optimizer': dict(_delete_=True, type='SGD', lr=1e-3)},
-            'optimizer AdamW, and this run has SGD',
+            'optimizer AdamW, but this run has SGD',
         ),
-        ({'train_dataloader.batch_size': 3}, 'batch size per process 2, and this run has 3'),
+        ({'train_dataloader.batch_size': 3}, 'batch size per process 2, but this run has 3'),
         ({'model.decode_head.channels': 8}, r'shape \[.* it is of another network'),
         ({'train_cfg.max_iters': 2}, r'is of iter 4, and the config ends at max_iters=2'),
     ],
@@ -173,7 +173,7 @@ def test_weights_alone_cannot_be_resumed(tmp_path, toy_root):
     train(cfg_of(tmp_path / 'a', toy_root), stop_after=4)
     state = torch.load(tmp_path / 'a/iter_4.pth', weights_only=True)
     torch.save(dict(state_dict=state['state_dict'], meta={}), tmp_path / 'weights.pth')
-    with pytest.raises(UserError, match=r'weights\.pth holds weights and no state of a training'):
+    with pytest.raises(UserError, match=r'weights\.pth contains weights but no training state'):
         train(cfg_of(tmp_path / 'b', toy_root), resume=str(tmp_path / 'weights.pth'))
 
 

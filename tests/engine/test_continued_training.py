@@ -128,9 +128,9 @@ def test_the_schedule_of_a_checkpoint_of_0_1_0_goes_on_unchanged(tmp_path):
     [
         (
             {'optim_wrapper.optimizer': dict(_delete_=True, type='Adam', lr=0.1)},
-            'optimizer SGD, and this run has Adam',
+            'optimizer SGD, but this run has Adam',
         ),
-        ({'train_dataloader.batch_size': 4}, 'batch size per process 2, and this run has 4'),
+        ({'train_dataloader.batch_size': 4}, 'batch size per process 2, but this run has 4'),
     ],
     ids=['optimizer', 'batch'],
 )
@@ -168,7 +168,7 @@ def test_a_resume_that_would_train_at_a_rate_of_0_is_refused(tmp_path):
     """A longer max_iters with the schedule's end left as it was."""
     run_linear(linear_cfg(tmp_path, 4, param_scheduler=poly(4)))
     before = (tmp_path / 'iter_4.pth').read_bytes()
-    with pytest.raises(UserError, match='the learning rate of the config is 0 to the end') as error:
+    with pytest.raises(UserError, match='learning rate of the config is 0 until the end') as error:
         run_linear(linear_cfg(tmp_path, 12, param_scheduler=poly(4)), 'newest')
     assert len(str(error.value)) <= 300
     assert (tmp_path / 'iter_4.pth').read_bytes() == before
@@ -204,7 +204,7 @@ def test_a_schedule_as_long_as_the_run_is_not_told(tmp_path, warnings_of_runs):
 def test_averaged_weights_are_not_trained_on(tmp_path):
     ema = [dict(type='EMAHook', momentum=0.1)]
     run_linear(linear_cfg(tmp_path, custom_hooks=ema), stop_after=4)
-    with pytest.raises(UserError, match='holds averaged weights, and the config has no EMAHook'):
+    with pytest.raises(UserError, match='contains averaged weights, but the config has no EMAHook'):
         run_linear(linear_cfg(tmp_path), 'newest')
     assert run_linear(linear_cfg(tmp_path, custom_hooks=copy.deepcopy(ema)), 'newest').iter == 6
 

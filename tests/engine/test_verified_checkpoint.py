@@ -148,7 +148,7 @@ def test_a_checkpoint_that_reads_back_damaged_removes_nothing(hook_and_runner, m
         replace(source, target)
 
     monkeypatch.setattr(os, 'replace', rot)
-    with pytest.raises(UserError, match=r'iter_6\.pth was written and reads back damaged'):
+    with pytest.raises(UserError, match=r'iter_6\.pth was damaged when it was read back'):
         save(hook, runner)
     monkeypatch.undo()
     assert {'iter_2.pth', 'iter_4.pth'} <= names(folder)
@@ -162,7 +162,7 @@ def test_full_disk_is_a_sentence_and_loses_nothing(hook_and_runner, monkeypatch)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, 'fsync', full)
-    with pytest.raises(UserError, match=r'The disk that holds .* is full; make room and type'):
+    with pytest.raises(UserError, match=r'The disk that holds .* is full; free space and type'):
         save(hook, runner)
     assert names(folder) == {'iter_2.pth', 'iter_4.pth'}
     assert not list(folder.glob('.*'))

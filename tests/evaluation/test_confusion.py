@@ -67,5 +67,5 @@ def test_label_maps_of_a_folder(toy, toy_root, tmp_path):
     with pytest.raises(UserError, match=rf'{names[1]}.jpg in .* shape \(3, 5\)'):
         confusions(toy, tmp_path)
     (tmp_path / f'{names[0]}.png').unlink()
-    with pytest.raises(UserError, match=f'{names[0]}.png is not there .*tools/test.py'):
+    with pytest.raises(UserError, match=f'{names[0]}.png does not exist .*tools/test.py'):
         confusions(toy, tmp_path)

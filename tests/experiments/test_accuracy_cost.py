@@ -1,4 +1,4 @@
-"""Accuracy beside cost, from the results of a file of experiments."""
+"""Accuracy beside cost, from the results of a experiment file."""
 
 import json
 

@@ -91,7 +91,7 @@ def test_a_list_that_changed(toy, name):
     old = before['lists'][f'ImageSets/Segmentation/{name}.txt']
     assert reason.startswith(f'{name}.txt changed: recorded {old[:12]}, now ')
     file.unlink()
-    assert differences(before, identity()) == [f'{name}.txt is not there']
+    assert differences(before, identity()) == [f'{name}.txt does not exist']
     assert not is_known(identity())
 
 

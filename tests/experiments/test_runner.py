@@ -186,7 +186,7 @@ def test_comparisons_need_no_more_than_what_is_on_record(spec_file, tmp_path, tr
     for file in spec_file.with_suffix('').glob('FCN*.npz'):
         file.unlink()
     spec_file.write_text(SPEC.replace('[[PAN, FCN]]', '[[PAN, FCN], [PAN, PAN], [FCN, FCN]]'))
-    with pytest.raises(UserError, match=r'FCN\S*\.npz is not there, .* delete its line from'):
+    with pytest.raises(UserError, match=r'FCN\S*\.npz does not exist, .* delete its line from'):
         run_all(read_spec(spec_file, ROOT), tmp_path / 'work')
 
 
@@ -197,7 +197,7 @@ def test_what_another_process_does_is_left_to_it(spec_file, tmp_path, trained, c
     with exclusive(folder):
         run_all(spec, tmp_path / 'work')
     assert trained.seen == [('PANHead', 0, 5), ('PANHead', 1, 5)]
-    assert '[2/3] FCN, seed 0: another process is at it' in capsys.readouterr().out
+    assert '[2/3] FCN, seed 0: another process is running it' in capsys.readouterr().out
     run_all(spec, tmp_path / 'work')
     assert trained.seen[2:] == [('FCNHead', 0, 7)]
 
@@ -207,7 +207,7 @@ def test_what_another_process_does_is_left_to_it(spec_file, tmp_path, trained, c
     [
         ('runs:', 'experiments:', 'must have "runs"'),
         ('seeds: [0, 1]', 'seed: 0', 'must have "runs", a list of .*seeds'),
-        ('pan_r18-d16_toy.py', 'pan_r19.py', 'names configs/pan/pan_r19.py, which is not there'),
+        ('pan_r18-d16_toy.py', 'pan_r19.py', 'names configs/pan/pan_r19.py, which does not exist'),
         ('[disk, ring]', '{classes: [disk]}', 'list of classes, or has "classes" and "images"'),
         ('[PAN, FCN]', '[PAN, PSP]', 'compares "PSP", which is not in its runs'),
     ],
@@ -219,7 +219,7 @@ def test_mistakes_in_the_file(spec_file, old, new, message):
 
 
 def test_unknown_file_and_class(spec_file, tmp_path, trained):
-    with pytest.raises(UserError, match=r'none\.yaml is not there'):
+    with pytest.raises(UserError, match=r'none\.yaml does not exist'):
         read_spec(Path('none.yaml'), ROOT)
     with pytest.raises(UserError, match=r'ends in \.jsonl, not to mine\.$'):
         read_spec(spec_file, ROOT, Path('mine'))

@@ -88,7 +88,7 @@ def test_classes_in_the_graph_are_those_of_the_logits(reference, exported):
     expected = SegmentorGraph(reference)(data['inputs']).argmax(1)
     assert found.shape == (1, 96, 128)
     assert (found == expected).float().mean() > 0.999
-    with pytest.raises(UserError, match=r'gives class ids, .* export it without --labels'):
+    with pytest.raises(UserError, match=r'returns class ids, .* export it without --labels'):
         ExportedSegmentor(str(exported(preprocess=True, labels=True)))
 
 
@@ -134,9 +134,11 @@ def test_tools_export_and_test_it_with_the_same_result(
 def test_exports_that_differ_are_refused():
     rows = {'good.onnx': dict(same=0.9995), 'bad.onnx': dict(same=0.98)}
     parity.check_same(rows, 'good.onnx', 1e-3)
-    with pytest.raises(UserError, match=r'bad\.onnx gives another class to 2\.00% .*do not use it'):
+    with pytest.raises(
+        UserError, match=r'bad\.onnx predicts another class for 2\.00% .*not use it'
+    ):
         parity.check_same(rows, 'bad.onnx', 1e-3)
-    with pytest.raises(UserError, match='tested as it is; leave out --fast'):
+    with pytest.raises(UserError, match='tested as it is; omit --fast'):
         cli.set_exported(Config(), 'pan.onnx', fast=True)
 
 
@@ -147,12 +149,12 @@ def test_int8_is_smaller_and_close(reference, exported, dataset, tmp_path):
     assert sizes[0] < 0.5 * sizes[1]
     rows = parity.compare_networks(reference, dict(int8=ExportedSegmentor(str(out))), dataset)
     assert 0.8 < rows['int8']['same'] < 1
-    with pytest.raises(UserError, match=r'is for OpenVINO, and .*\.onnx is not a \.xml'):
+    with pytest.raises(UserError, match=r'needs an OpenVINO network, but .*\.onnx is not a \.xml'):
         quantize(exported(), dataset, tmp_path / 'other')
 
 
 def test_files_that_cannot_be_used(exported, tmp_path, monkeypatch):
-    with pytest.raises(UserError, match=r'none\.onnx is not there; write it with'):
+    with pytest.raises(UserError, match=r'none\.onnx does not exist; write it with'):
         open_exported(tmp_path / 'none.onnx')
     for name in ('bad.onnx', 'bad.xml', 'bad.bin'):
         (tmp_path / name).write_bytes(b'no network')
@@ -160,7 +162,7 @@ def test_files_that_cannot_be_used(exported, tmp_path, monkeypatch):
         with pytest.raises(UserError, match=rf'{name} cannot be read .* export it again'):
             open_exported(tmp_path / name)
     (tmp_path / 'alone.xml').write_bytes(exported(file_format='openvino').read_bytes())
-    with pytest.raises(UserError, match=r'needs alone\.bin beside it; copy both'):
+    with pytest.raises(UserError, match=r'needs alone\.bin next to it; copy both'):
         open_exported(tmp_path / 'alone.xml')
     foreign = onnx.load(exported())
     del foreign.metadata_props[:]

@@ -37,7 +37,7 @@ def test_only_exported_networks_are_overwritten(tmp_path):
     with pytest.raises(UserError, match=r'folder\.onnx is a folder'):
         name_network(tmp_path / 'folder', '.onnx')
     (tmp_path / 'gone.onnx').symlink_to(tmp_path / 'nowhere')
-    with pytest.raises(UserError, match=r'gone\.onnx is not a result'):
+    with pytest.raises(UserError, match=r'gone\.onnx was not written by this tool'):
         name_network(tmp_path / 'gone', '.onnx')
 
 
@@ -60,5 +60,5 @@ def test_the_input_of_a_quantization_is_kept(link, tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_told_before_the_work(tmp_path):
     (tmp_path / 'file').write_text('')
-    with pytest.raises(UserError, match='file is a file, and results need a folder'):
+    with pytest.raises(UserError, match='file is a file, but outputs need a folder'):
         name_network(tmp_path / 'file/new/pan', '.onnx')

@@ -145,7 +145,7 @@ REFUSED = {
     'text.jpg': 'cannot identify image file',
     'empty.jpg': 'is empty',
     'folder.jpg': 'is a folder',
-    'dangling.jpg': 'is not there any more',
+    'dangling.jpg': 'no longer exists',
     'animated.gif': r'animated .*3 frames',
     'huge.png': 'too large',
     'zero.png': 'cannot identify image file',

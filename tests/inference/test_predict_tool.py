@@ -223,12 +223,12 @@ def test_failed_video_leaves_nothing(tmp_path):
 @pytest.mark.parametrize(
     'args, message',
     [
-        (['nothing.jpg'], r'nothing.jpg is not there'),
+        (['nothing.jpg'], r'nothing.jpg does not exist'),
         (['*.bmp'], r'No image or video fits the pattern *.bmp'),
         (['photos/a.jpg', 'photos/deep'], 'would both be written to out/a.png'),
         (['photos', '--device', 'nonsense'], '--device nonsense cannot be used'),
-        (['photos', '--config', 'nothing.py'], 'The config nothing.py is not there'),
-        (['photos', '--checkpoint', 'nothing.pth'], 'The checkpoint nothing.pth is not there'),
+        (['photos', '--config', 'nothing.py'], 'The config nothing.py does not exist'),
+        (['photos', '--checkpoint', 'nothing.pth'], 'The checkpoint nothing.pth does not exist'),
     ],
 )
 def test_mistakes_are_sentences(predict, folder, toy_checkpoint, tmp_path, args, message):
@@ -257,7 +257,7 @@ def test_output_that_is_no_folder(predict, folder, tmp_path, out):
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out' / 'deep').touch()
     done = predict(folder, '--out', out, code=2)
-    assert 'is a file, and results need a folder of that name' in done.stderr
+    assert 'is a file, but outputs need a folder of that name' in done.stderr
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason='root may write everywhere')
@@ -315,7 +315,7 @@ def test_file_of_the_user_is_refused_by_name_and_results_are_not(predict, folder
     photograph().save(tmp_path / 'out/b.png')
     before = (tmp_path / 'out/b.png').read_bytes()
     done = predict(folder, '--out', 'out', code=2)
-    assert 'error: out/b.png is not a result of this tool' in done.stderr
+    assert 'error: out/b.png was not written by this tool' in done.stderr
     assert (tmp_path / 'out/b.png').read_bytes() == before
 
 
@@ -324,7 +324,7 @@ def test_video_of_the_user_is_refused(predict, tmp_path):
     (tmp_path / 'out').mkdir()
     make_video(tmp_path / 'out/clip.mp4')
     done = predict('clip.avi', '--out', 'out', code=2)
-    assert 'out/clip.mp4 is not a result of this tool' in done.stderr
+    assert 'out/clip.mp4 was not written by this tool' in done.stderr
 
 
 @pytest.mark.parametrize('link', [os.symlink, os.link])

@@ -226,7 +226,7 @@ def test_refuses_what_memory_does_not_hold(model, monkeypatch):
         predictor.check_size(80_000, 90_000)
     monkeypatch.setattr(memory, 'available_memory', lambda device: 40 * 40 * (28 + 24) + 1)
     predictor.check_size(40, 40)
-    with pytest.raises(UserError, match=r'40x40 pixels .* need 128\.0 kB of memory, and 83\.2 kB'):
+    with pytest.raises(UserError, match=r'40x40 pixels .* need 128\.0 kB of memory, but 83\.2 kB'):
         predictor.prepare(photograph(40, 40))  # the network's logits come on top
     monkeypatch.setattr(memory, 'available_memory', lambda device: None)
     predictor.check_size(80_000, 90_000)

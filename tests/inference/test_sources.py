@@ -106,7 +106,7 @@ def test_no_two_inputs_of_a_folder_share_a_result(tmp_path_factory, stems):
 @pytest.mark.parametrize(
     'arguments, kind, message',
     [
-        (['nothing.jpg'], 'overlay', r'nothing\.jpg is not there'),
+        (['nothing.jpg'], 'overlay', r'nothing\.jpg does not exist'),
         (['photos/*.bmp'], 'overlay', r'No image or video fits the pattern photos/\*\.bmp'),
         (['empty'], 'overlay', r'empty holds no image or video .*\.jpg'),
         (['photos/a.jpg', 'other'], 'overlay', r'photos/a\.jpg and other/a\.jpg would both.*out/a'),
@@ -131,7 +131,7 @@ def test_results_never_take_an_inputs_place():
     Path('p.png').touch()
     with pytest.raises(UserError, match=r'p\.png would overwrite the input p'):
         find_sources(['p.png'], Path('.'), 'overlay')
-    with pytest.raises(UserError, match=r'\.\. is the folder that the images lie in'):
+    with pytest.raises(UserError, match=r'\.\. is the folder of the images'):
         find_sources(['photos'], Path('photos/deep/..'), 'overlay')
 
 

@@ -66,7 +66,7 @@ def small_files() -> None:
 
 
 def test_full_disk_is_told_and_keeps_the_older_video(tmp_path):
-    """Files of 100 kB at most: OpenCV writes on without a word."""
+    """Files of 100 kB at most: OpenCV writes on silently."""
     write_video(tmp_path / 'a.mp4', [GREY] * 3, 25)
     good = (tmp_path / 'a.mp4').read_bytes()
     code = textwrap.dedent(f"""
@@ -149,7 +149,7 @@ def test_folder_with_something_else_is_refused(tmp_path, name):
         other.mkdir()
     else:
         other.write_text('mine')
-    with pytest.raises(UserError, match=f'{name} is no frame of an earlier run'):
+    with pytest.raises(UserError, match=f'{name} is not a frame of an earlier run'):
         check_frames(tmp_path / 'clip')
 
 

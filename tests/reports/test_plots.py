@@ -122,15 +122,15 @@ def test_mistakes_of_analyze_logs(call, tmp_path):
     out = tmp_path / 'x.png'
     run = tmp_path / 'run'
     for args, pattern in (
-        ([tmp_path / 'no', '--out', out], 'no is not there; give a work dir'),
-        ([tmp_path / 'empty', '--out', out], r'empty holds no log of .*scalars\.json'),
-        ([text, '--out', out], r'train\.log holds no log'),
+        ([tmp_path / 'no', '--out', out], 'no does not exist; give a work dir'),
+        ([tmp_path / 'empty', '--out', out], r'empty contains no training log .*scalars\.json'),
+        ([text, '--out', out], r'train\.log contains no training log'),
         ([run, '--keys', 'los', '--out', out], r'no "los" \(did you mean loss\?\); .* loss, lr'),
         ([run, '--keys', 'mIoU', '--out', out], r'has no "mIoU"; choose --keys from loss, lr'),
-        ([run, run, '--out', out], 'There are 2 runs, and 1 different names'),
-        ([run, '--legend', 'a', 'b', '--out', out], 'There are 1 runs, and 2 different names'),
+        ([run, run, '--out', out], 'There are 2 runs but 1 different names'),
+        ([run, '--legend', 'a', 'b', '--out', out], 'There are 1 runs but 2 different names'),
         ([run, '--out', tmp_path / 'x.txt'], r'must end in one of .*\.png'),
-        ([run, '--out', tmp_path / 'no' / 'x.png'], 'no of --out is not there; make it first'),
+        ([run, '--out', tmp_path / 'no' / 'x.png'], 'no of --out does not exist; create it first'),
         ([run, '--out', tmp_path], 'must end in one of'),
     ):
         assert_refused(call('analyze_logs.py', *args), pattern)
@@ -187,7 +187,7 @@ def test_mistakes_of_confusion_matrix(call, maps, tmp_path):
     out = tmp_path / 'x.png'
     done = call('confusion_matrix.py', TOY, tmp_path / 'no', '--out', out)
     assert_refused(
-        done, r'no is not there; .*tools/test\.py .*pan_r18-d16_toy\.py CHECKPOINT --out'
+        done, r'no does not exist; .*tools/test\.py .*pan_r18-d16_toy\.py CHECKPOINT --out'
     )
     done = call('confusion_matrix.py', TOY.with_name('pan_r18-d16_toi.py'), maps, '--out', out)
     assert_refused(done, 'did you mean .*pan_r18-d16_toy')
@@ -202,7 +202,7 @@ def test_mistakes_of_confusion_matrix(call, maps, tmp_path):
     assert_refused(done, r'val_00002\.jpg in .* holds the id 9, .* classes 0 to 6')
     (maps / 'val_00001.png').unlink()
     done = call('confusion_matrix.py', TOY, maps, '--out', out)
-    assert_refused(done, r'val_00001\.png is not there or is no image')
+    assert_refused(done, r'val_00001\.png does not exist or is not an image')
     assert not out.exists()
 
 
@@ -252,8 +252,8 @@ def test_report_of_a_test_and_its_comparison(checkpoint, run_tool, tmp_path):
 @pytest.mark.parametrize(
     ('flags', 'pattern'),
     [
-        (['--report', 'r', '--compare', 'no'], r'no is no report: there is no report\.npz in it'),
-        (['--compare', 'r'], '--compare goes with --report; type'),
+        (['--report', 'r', '--compare', 'no'], r'no is not a report: it has no report\.npz in it'),
+        (['--compare', 'r'], '--compare needs --report; type'),
     ],
 )
 def test_mistakes_cost_no_test(checkpoint, run_tool, tmp_path, flags, pattern):

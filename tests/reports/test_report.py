@@ -342,11 +342,11 @@ def test_mistakes_are_told_before_the_test(root, tmp_path, pages):
         return Report(data, folder, 'x', None, compared)
 
     (tmp_path / 'file').write_text('')
-    with pytest.raises(UserError, match='file is a file, and results need a folder'):
+    with pytest.raises(UserError, match='file is a file, but outputs need a folder'):
         plan(None, tmp_path / 'file')
-    with pytest.raises(UserError, match='file is a file, and results need a folder'):
+    with pytest.raises(UserError, match='file is a file, but outputs need a folder'):
         plan(None, tmp_path / 'file' / 'below')
-    with pytest.raises(UserError, match=r'is no report: there is no report.npz .*--report DIR'):
+    with pytest.raises(UserError, match=r'is not a report: it has no report.npz .*--report DIR'):
         plan(tmp_path)
     with pytest.raises(UserError, match='both name'):
         plan(root / 'b', root / 'b')
@@ -396,7 +396,7 @@ def test_failure_leaves_the_report_of_before(root, tmp_path):
     before = {file.name: file.read_bytes() for file in (tmp_path / 'r').iterdir()}
     assert set(before) == {'index.html', 'report.npz'}
     (maps / 'image_8.png').unlink()
-    with pytest.raises(UserError, match=r'image_8.png is not there'):
+    with pytest.raises(UserError, match=r'image_8.png does not exist'):
         report.write()
     Image.fromarray(np.full(SIZE, 7, np.uint8)).save(maps / 'image_8.png')
     with pytest.raises(UserError, match=r'image_8.jpg in .* holds the id 7, .* classes 0 to 3'):

@@ -57,7 +57,7 @@ def test_converter_knows_the_official_numbers(call_tool, mini):
     assert_one_sentence(done, 'train.txt gives 4 ids', 'the official one has 1,464')
     assert not (mini.voc / 'SegmentationClassAug').exists()
     done = call_tool('dataset_converters/voc_aug.py', mini.devkit, 'nothing.zip', check=False)
-    assert_one_sentence(done, 'nothing.zip is not there', 'benchmark.tgz')
+    assert_one_sentence(done, 'nothing.zip does not exist', 'benchmark.tgz')
 
 
 def test_converter_refuses_an_archive_with_another_checksum(run_tool, mini, tmp_path):
@@ -72,7 +72,7 @@ def test_converter_refuses_an_archive_with_another_checksum(run_tool, mini, tmp_
 def test_verifier_exit_codes_json_and_plot(call_tool, mini, tmp_path):
     found, plot = tmp_path / 'found.json', tmp_path / 'classes.svg'
     done = call_tool('verify_dataset.py', mini.devkit, '--json', found, '--plot', plot)
-    assert 'Found nothing wrong.' in done.stdout
+    assert 'No faults found.' in done.stdout
     assert '| aeroplane ' in done.stdout
     assert json.loads(found.read_text())['harmful'] is False
     assert b'<svg' in plot.read_bytes()
@@ -87,7 +87,7 @@ def test_verifier_exit_codes_json_and_plot(call_tool, mini, tmp_path):
     assert json.loads(found.read_text())['faults'][0]['file'] == str(image)
 
     done = call_tool('verify_dataset.py', tmp_path / 'nowhere', check=False)
-    assert_one_sentence(done, 'nowhere is not there; give a config')
+    assert_one_sentence(done, 'nowhere does not exist; give a config')
 
 
 def test_browse_writes_what_the_network_sees(call_tool, tmp_path):
@@ -102,7 +102,7 @@ def test_browse_writes_what_the_network_sees(call_tool, tmp_path):
         assert picture.shape[1] == 2 * 128 + 6
         assert picture[:64, :64].std() > 1  # not padding
     done = call_tool('analysis_tools/browse_dataset.py', 'no.py', check=False)
-    assert_one_sentence(done, 'no.py is not there')
+    assert_one_sentence(done, 'no.py does not exist')
 
 
 GREY = """

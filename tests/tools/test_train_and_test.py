@@ -64,7 +64,7 @@ def test_summary_says_what_a_person_wants_to_know(trained):
     }.items():
         assert re.search(rf'^  {name} +{value}', head, re.M), (name, head)
     assert 'eta: ' in output
-    (share,) = re.findall(r'Of \d+ s of training, ([\d.]+)% was waiting for data', output)
+    (share,) = re.findall(r'Of \d+ s of training, ([\d.]+)% were spent waiting for data', output)
     assert 0 < float(share) < 100
 
 
@@ -216,10 +216,10 @@ def test_slurm_starts_one_torchrun_a_node(tmp_path, toy_root, monkeypatch):
 MISTAKES = {
     'folder': (
         'train_dataloader.dataset.data_root=nowhere',
-        r'data folder nowhere is not there; make it with',
+        r'data folder nowhere does not exist; make it with',
     ),
-    'list': ('train_dataloader.dataset.ann_file=no.txt', r'list .*no\.txt is not there'),
-    'validation': ('val_dataloader.dataset.ann_file=no.txt', r'list .*no\.txt is not there'),
+    'list': ('train_dataloader.dataset.ann_file=no.txt', r'list .*no\.txt does not exist'),
+    'validation': ('val_dataloader.dataset.ann_file=no.txt', r'list .*no\.txt does not exist'),
 }
 
 
@@ -260,7 +260,7 @@ def test_missing_pretrained_weights(run_tool, tmp_path):
     )
     done = run_tool('train.py', config, *small(), check=False)
     assert done.returncode == 2
-    assert 'pretrained weights no.pth could not be had' in done.stderr
+    assert 'pretrained weights no.pth could not be loaded' in done.stderr
     assert not (tmp_path / 'work_dirs').exists()
 
 
@@ -284,4 +284,4 @@ def test_unknown_flags_and_values(run_tool, tool):
 def test_missing_checkpoint(run_tool):
     done = run_tool('test.py', TOY, 'no.pth', check=False)
     assert done.returncode == 2
-    assert 'error: The checkpoint no.pth is not there' in done.stderr
+    assert 'error: The checkpoint no.pth does not exist' in done.stderr

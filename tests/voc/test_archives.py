@@ -246,7 +246,7 @@ def small_disk(folder: Path, options: str):
 
 def test_full_disk_is_foreseen(mini, tmp_path):
     with small_disk(tmp_path / 'disk', 'size=64k') as disk:
-        refused(mini, 'need about 385.0 kB, and 65.5 kB are free; make room', out=disk / 'masks')
+        refused(mini, 'need about 385.0 kB, but 65.5 kB are free; free space', out=disk / 'masks')
         assert not list(disk.iterdir())
 
 
@@ -255,7 +255,7 @@ def test_disk_that_fills_while_masks_are_written(mini, tmp_path, processes):
     """Files enough for some masks only, as where another program takes the last room."""
     arguments = dict(processes=processes, manifest=mini.manifest, say=lambda _: None)
     with small_disk(tmp_path / 'disk', 'size=1m,nr_inodes=20') as disk:
-        with pytest.raises(UserError, match=r'disk is full; make room and type the same command'):
+        with pytest.raises(UserError, match=r'disk is full; free space and type the same command'):
             prepare_voc_aug(mini.devkit, mini.sbd, disk, **arguments)
         assert len(list(disk.iterdir())) > 5
         for mask in disk.iterdir():
@@ -271,7 +271,7 @@ def test_disk_that_fills_while_an_archive_is_unpacked(mini, tmp_path):
     with small_disk(tmp_path / 'disk', f'size={mini.voc_tar.stat().st_size + 40_000}') as disk:
         path = disk / mini.voc_tar.name
         path.write_bytes(mini.voc_tar.read_bytes())
-        refused(mini, r'is full; make room', devkit=path)
+        refused(mini, r'is full; free space', devkit=path)
         assert [item.name for item in disk.iterdir()] == [path.name]
 
 

@@ -253,7 +253,7 @@ def test_lists_that_are_not_the_official_ones_are_refused(mini):
     with pytest.raises(UserError, match=f'names {TRAIN[0]} .* more than once'):
         convert(mini)
     (lists / 'train.txt').unlink()
-    with pytest.raises(UserError, match=r'The list .*train\.txt is not there'):
+    with pytest.raises(UserError, match=r'The list .*train\.txt does not exist'):
         convert(mini)
     assert not (mini.voc / 'SegmentationClassAug').exists()
 
@@ -274,7 +274,9 @@ def test_missing_file_is_named(mini, path, sentence):
 
 
 def test_inputs_that_are_something_else_are_refused(mini, tmp_path):
-    with pytest.raises(UserError, match=r'nothing is not there; give VOCtrainval_11-May-2012\.tar'):
+    with pytest.raises(
+        UserError, match=r'nothing does not exist; give VOCtrainval_11-May-2012\.tar'
+    ):
         convert(mini, devkit=tmp_path / 'nothing')
     with pytest.raises(UserError, match='neither VOCdevkit nor VOC2012'):
         convert(mini, devkit=tmp_path)
@@ -305,7 +307,7 @@ def test_second_run_at_the_same_time_is_kept_out(mini, monkeypatch):
     monkeypatch.setattr('mmseg_pan.voc.converter.exclusive', partial(exclusive, patience=0))
     with (
         exclusive(mini.devkit),
-        pytest.raises(UserError, match=r'Another run is at work on .*VOCdevkit; wait until'),
+        pytest.raises(UserError, match=r'Another run is using .*VOCdevkit; wait until'),
     ):
         convert(mini)
     assert not (mini.voc / 'SegmentationClassAug').exists()

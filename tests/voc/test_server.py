@@ -119,4 +119,4 @@ def test_tool(voc, run_tool):
     assert (voc / 'a.tgz').is_file()
     done = run_tool('voc_server_archive.py', voc / 'no', '--root', voc, check=False)
     assert done.returncode == 2
-    assert 'no is not there; give the predictions' in done.stderr
+    assert 'no does not exist; give the predictions' in done.stderr

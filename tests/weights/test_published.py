@@ -135,9 +135,9 @@ def test_weights_without_a_config(checkpoint, tmp_path):
     assert load_segmentor(bare, TOY).dataset_meta['classes'][1] == 'disk'
     with pytest.raises(UserError, match='does not fit the config'):
         load_segmentor(bare, ROOT / 'configs/pan/fcn_r18-d16_toy.py')
-    with pytest.raises(UserError, match=r'none\.py is not there'):
+    with pytest.raises(UserError, match=r'none\.py does not exist'):
         load_segmentor(bare, tmp_path / 'none.py')
-    with pytest.raises(UserError, match=r'none\.pth is not there'):
+    with pytest.raises(UserError, match=r'none\.pth does not exist'):
         load_segmentor(tmp_path / 'none.pth')
     broken = tmp_path / 'broken.safetensors'
     broken.write_bytes(b'no tensors')

@@ -151,7 +151,7 @@ def test_a_config_that_does_not_fit_makes_no_file(name, inside, make, tmp_path):
     other.dump(tmp_path / 'other.py')
     with pytest.raises(UserError, match=r'does not fit the config: .* give the config that'):
         publish(source, tmp_path / 'out.pth', config=tmp_path / 'other.py')
-    with pytest.raises(UserError, match=r'none\.py is not there'):
+    with pytest.raises(UserError, match=r'none\.py does not exist'):
         publish(source, tmp_path / 'out.pth', config=tmp_path / 'none.py')
     assert not list(tmp_path.glob('out*'))
 

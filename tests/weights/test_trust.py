@@ -88,7 +88,7 @@ def test_getattr_of_a_history_is_not_getattr(tmp_path, no_code):
             return getattr, (HistoryBuffer, '__init__')
 
     torch.save(dict(x=Reach()), tmp_path / 'x.pth')
-    with pytest.raises(UserError, match='would run code to be read'):
+    with pytest.raises(UserError, match='could run code when loaded'):
         check_readable(tmp_path / 'x.pth')
 
 

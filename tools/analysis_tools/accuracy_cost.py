@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Plot accuracy over arithmetic and time, for the networks of a file of experiments.
+"""Plot accuracy over multiply-adds and time for the networks of an experiment file.
 
 python tools/analysis_tools/accuracy_cost.py configs/pan/results/voc_heads.yaml --out cost.png
 """
@@ -24,10 +24,15 @@ from mmseg_pan.reports.plots import draw_accuracy_cost
 
 
 def main() -> None:
-    """Measure, draw, and write the numbers beside the picture."""
+    """Measure, draw, and write the numbers next to the plot."""
     parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument('spec', type=Path, help='YAML file whose runs have results')
-    parser.add_argument('--out', type=Path, required=True, help='picture; numbers beside it')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        required=True,
+        help='plot to write; the numbers go to a .json file next to it',
+    )
     parser.add_argument('--mean', default='mIoU_nine', help='of the results (default: %(default)s)')
     parser.add_argument(
         '--shape', nargs=2, type=cli.whole_number(1), default=(256, 256), metavar=('H', 'W')

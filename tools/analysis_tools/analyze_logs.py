@@ -27,8 +27,8 @@ def read_curves(path: Path, keys: list[str]) -> dict[str, tuple[list, list]]:
     rows = read_rows(path)
     if not rows:
         raise UserError(
-            f'{path} {"holds no log of a training run" if path.exists() else "is not there"}; give '
-            'a work dir of tools/train.py, or a vis_data/scalars.json in it.'
+            f'{path} {"contains no training log" if path.exists() else "does not exist"}; give '
+            'a work dir of tools/train.py, or a vis_data/scalars.json in one.'
         )
     found = {key: curve(rows, key) for key in keys}
     for key, (steps, _) in found.items():
@@ -55,7 +55,7 @@ def main() -> None:
     names = args.legend or [str(path) for path in args.logs]
     if not len(set(names)) == len(names) == len(args.logs):
         raise UserError(
-            f'There are {len(args.logs)} runs, and {len(set(names))} different names for them; '
+            f'There are {len(args.logs)} runs but {len(set(names))} different names for them; '
             'give each run once, and --legend one name for each.'
         )
     check_picture(args.out, [file for path in args.logs for file in log_files(path)])

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Time, memory and cost of a model beside others, in one run.
+"""Compare time, memory and cost of models in one run.
 
     python tools/analysis_tools/benchmark.py CONFIG --vs OTHER_CONFIG smp:PAN:resnet101:16
     python tools/analysis_tools/benchmark.py CONFIG --train --batch 8 --channels-last --bfloat16
@@ -31,21 +31,23 @@ def open_contender(name: str) -> Contender:
 
 def main() -> None:
     """Measure and print one Markdown table."""
-    parser = cli.ArgumentParser(description='Models beside each other, in one run')
+    parser = cli.ArgumentParser(description='Compare models in one run')
     parser.add_argument('config')
     parser.add_argument(
         '--vs',
         nargs='*',
         default=[],
         metavar='MODEL',
-        help='the others: configs, or smp:ARCHITECTURE:ENCODER:OUTPUT_STRIDE',
+        help='models to compare with: configs, or smp:ARCHITECTURE:ENCODER:OUTPUT_STRIDE',
     )
     parser.add_argument(
         '--shape', nargs=2, type=cli.whole_number(1), default=(512, 512), metavar=('H', 'W')
     )
     parser.add_argument('--batch', type=cli.whole_number(1), default=1)
     parser.add_argument('--rounds', type=cli.whole_number(1), default=10)
-    parser.add_argument('--train', action='store_true', help='a training step, not inference')
+    parser.add_argument(
+        '--train', action='store_true', help='measure a training step instead of inference'
+    )
     for option, text in comparison.OPTIONS.items():
         parser.add_argument(f'--{option}', action='store_true', help=f'measure it {text} as well')
     args = parser.parse_args()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""See what the network sees: image beside mask, after augmentation.
+"""Write pictures of what the network sees: image next to mask, after augmentation.
 
 python tools/analysis_tools/browse_dataset.py configs/pan/pan_r101-d16_voc.py
 """

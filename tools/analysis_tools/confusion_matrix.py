@@ -31,7 +31,9 @@ def main() -> None:
     )
     parser.add_argument('--out', type=Path, required=True, metavar='FILE', help='picture to write')
     parser.add_argument(
-        '--normalize', action='store_true', help='shares of each class in per cent, not pixels'
+        '--normalize',
+        action='store_true',
+        help='show per cent of each true class instead of pixels',
     )
     parser.add_argument(
         '--cfg-options',
@@ -45,7 +47,7 @@ def main() -> None:
     cfg = load_config(args.config, args.cfg_options)
     if not args.predictions.is_dir():
         raise UserError(
-            f'The folder {args.predictions} is not there; write label maps into it with '
+            f'The folder {args.predictions} does not exist; write label maps into it with '
             f'"tools/test.py {args.config} CHECKPOINT --out {args.predictions}".'
         )
     cli.check_data(cfg, 'test')

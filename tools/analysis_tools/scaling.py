@@ -50,17 +50,25 @@ def draw(found: dict, file: Path) -> None:
 
 
 def main() -> None:
-    """Measure, draw, and write the numbers beside the picture."""
+    """Measure, draw, and write the numbers next to the plot."""
     parser = cli.ArgumentParser(description=__doc__)
     parser.add_argument('configs', nargs='+', help='the first one also for training')
-    parser.add_argument('--out', type=Path, required=True, help='picture; numbers beside it')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        required=True,
+        help='plot to write; the numbers go to a .json file next to it',
+    )
     parser.add_argument(
         '--sides', nargs='+', type=cli.whole_number(1), default=[256, 512, 1024, 2048]
     )
     parser.add_argument('--batches', nargs='+', type=cli.whole_number(1), default=[1, 2, 4, 8])
     parser.add_argument('--workers', nargs='+', type=cli.whole_number(0), default=[0, 1, 2])
     parser.add_argument(
-        '--samples', type=cli.whole_number(1), default=400, help='that each loader gives'
+        '--samples',
+        type=cli.whole_number(1),
+        default=400,
+        help='number of samples to load for each loader',
     )
     parser.add_argument('--rounds', type=cli.whole_number(1), default=3)
     args = parser.parse_args()
@@ -90,7 +98,7 @@ def main() -> None:
 
 
 def _labels(configs: list[str]) -> list[str]:
-    """Backbones, such as 'r18-d16', where they tell the configs apart; else whole names."""
+    """Backbones such as 'r18-d16' if they distinguish the configs; otherwise full names."""
     stems = [Path(name).stem for name in configs]
     backbones = {stem.split('_')[1] for stem in stems if '_' in stem}
     return [stem.split('_')[1] for stem in stems] if len(backbones) == len(stems) else stems

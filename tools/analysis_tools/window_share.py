@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Measure the share of pixels whose class changes where an image is seen in windows.
+"""Measure the share of pixels whose class changes when an image is processed in windows.
 
 python tools/analysis_tools/window_share.py photos --checkpoint iter_40000.pth --windows 512 384
 """
@@ -22,7 +22,7 @@ from mmseg_pan.parallel import progress_bar
 
 def main() -> None:
     """Measure and print a table."""
-    parser = ArgumentParser(description='What windows change, on whole images')
+    parser = ArgumentParser(description='Compare predictions in windows with those on whole images')
     parser.add_argument('inputs', nargs='+', metavar='IMAGE', help='images, folders, patterns')
     parser.add_argument('--checkpoint', required=True, metavar='FILE')
     parser.add_argument('--config', metavar='FILE', help='default: the one in the checkpoint')
@@ -37,7 +37,10 @@ def main() -> None:
         loading = Loading.of(model.cfg.test_pipeline) or Loading()
         read = partial(read_image, loading=loading)
         shares = window_shares(model, map(read, images), args.windows)
-    print('| window | images larger than it | pixels with another class |\n| ---: | ---: | ---: |')
+    print(
+        '| window | images larger than the window | pixels whose class changes |\n'
+        '| ---: | ---: | ---: |'
+    )
     for window, (count, share) in shares.items():
         print(f'| {window} | {count} | {share:.1%} |')
 

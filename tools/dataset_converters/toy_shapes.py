@@ -14,7 +14,7 @@ from mmseg_pan.datasets.toy import make_toy_shapes
 
 
 def main() -> None:
-    """Make the toy set, or say that it is there."""
+    """Make the toy data set, unless it exists."""
     parser = cli.ArgumentParser(description='Make the toy data set')
     parser.add_argument('root', nargs='?', default='data/toy_shapes', help='folder to make')
     parser.add_argument('--train', type=cli.whole_number(1), default=1000, help='training images')
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=0)
     args = vars(parser.parse_args())
     made = make_toy_shapes(**args)
-    print(f'{"Made" if made else "There already:"} {args["root"]}')
+    print(f'{"Made" if made else "Already exists:"} {args["root"]}')
 
 
 if __name__ == '__main__':

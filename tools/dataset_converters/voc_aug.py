@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""VOC 2012 + SBD from the official archives, in one command.
+"""Prepare VOC 2012 + SBD from the official archives.
 
 python tools/dataset_converters/voc_aug.py VOCtrainval_11-May-2012.tar benchmark.tgz
 python tools/dataset_converters/voc_aug.py data/VOCdevkit data/VOCaug --nproc 8
@@ -17,7 +17,7 @@ from mmseg_pan.voc.manifest import VOC_2012_AUG, Manifest
 
 def main(argv: list[str] | None = None, manifest: Manifest = VOC_2012_AUG) -> None:
     """Read the command line and convert."""
-    parser = ArgumentParser(description='Make VOC 2012 + SBD ready for training')
+    parser = ArgumentParser(description='Prepare VOC 2012 + SBD for training')
     parser.add_argument(
         'devkit', help=f'{manifest.voc.name}, or the folder VOCdevkit or VOC2012 it unpacks to'
     )
@@ -30,14 +30,16 @@ def main(argv: list[str] | None = None, manifest: Manifest = VOC_2012_AUG) -> No
         '-o',
         '--out_dir',
         '--out-dir',
-        help='where the masks go (default: VOC2012/SegmentationClassAug); the lists always go '
+        help='output folder of the masks (default: VOC2012/SegmentationClassAug); lists always go '
         'into VOC2012/ImageSets/Segmentation',
     )
     parser.add_argument(
         '--nproc', type=whole_number(1), help='worker processes (default: all cores)'
     )
     parser.add_argument(
-        '--dry-run', action='store_true', help='check, say what would be done, write nothing'
+        '--dry-run',
+        action='store_true',
+        help='check the input, print what would be done, and write nothing',
     )
     args = parser.parse_args(argv)
     prepare_voc_aug(

@@ -1,11 +1,11 @@
 #!/usr/bin/env python
-"""Export a checkpoint to ONNX or OpenVINO, if both give the same classes.
+"""Export a checkpoint to ONNX or OpenVINO, and check that both predict the same classes.
 
     python tools/deployment/export.py CONFIG CHECKPOINT --format onnx --out pan.onnx
     python tools/deployment/export.py CONFIG CHECKPOINT --format openvino --shape 512 512 --out pan
 
 The file is compared with the checkpoint before it is written: on synthetic images of two sizes,
-and with --images on the config's test images. Class names, palette and pipeline travel inside.
+and with --images on the config's test images. It contains class names, palette and pipeline.
 """
 
 import sys
@@ -34,18 +34,23 @@ def main() -> None:
         nargs=2,
         type=cli.whole_number(1),
         metavar=('H', 'W'),
-        help='fixed size; default: any',
+        help='fixed input size (default: any)',
     )
-    parser.add_argument('--preprocess', action='store_true', help='normalise inside the file')
-    parser.add_argument('--labels', action='store_true', help='class ids instead of logits')
+    parser.add_argument(
+        '--preprocess', action='store_true', help='include normalisation in the network'
+    )
+    parser.add_argument('--labels', action='store_true', help='output class ids instead of logits')
     parser.add_argument(
         '--images',
         type=cli.whole_number(0),
         default=0,
-        help="of the config's test set that are compared too; default: synthetic images only",
+        help="also compare this many images of the config's test set (default: none)",
     )
     parser.add_argument(
-        '--tolerance', type=float, default=1e-3, help='share of pixels that may change class'
+        '--tolerance',
+        type=float,
+        default=1e-3,
+        help='share of pixels whose class may change (default: %(default)s)',
     )
     parser.add_argument('--cfg-options', nargs='+', action=cli.ConfigOptions)
     args = parser.parse_args()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Quantize an OpenVINO network to INT8, on training photographs.
+"""Quantize an OpenVINO network to INT8, calibrated on training images.
 
 python tools/deployment/quantize.py CONFIG pan.xml --out pan-int8.xml
 """
@@ -21,15 +21,15 @@ from mmseg_pan.weights.fit import check_class_names
 def main() -> None:
     """Quantize."""
     parser = cli.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='names the training photographs and the test pipeline')
-    parser.add_argument('file', type=Path, help='.xml of tools/deployment/export.py')
+    parser.add_argument('config', help='config with the training images and the test pipeline')
+    parser.add_argument('file', type=Path, help='.xml file written by tools/deployment/export.py')
     parser.add_argument('--out', type=Path, required=True, metavar='FILE')
     parser.add_argument('--images', type=cli.whole_number(1), default=300)
     parser.add_argument(
         '--float-layers',
         type=int,
         default=FLOAT_LAYERS,
-        help='convolutions, from the image on, that stay in float32',
+        help='keep the first N convolutions in float32 (default: %(default)s)',
     )
     parser.add_argument('--cfg-options', nargs='+', action=cli.ConfigOptions)
     args = parser.parse_args()

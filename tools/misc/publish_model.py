@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Make a file to publish of a checkpoint: weights, config, classes and metrics, and no more.
+"""Publish a checkpoint: write a file with weights, config, classes and metrics only.
 
 python tools/misc/publish_model.py work_dirs/pan/iter_40000.pth --out pan.safetensors
 """
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument(
         '--out', type=Path, required=True, help='NAME.safetensors or NAME.pth; a hash is added'
     )
-    parser.add_argument('--config', help='where the checkpoint holds none')
+    parser.add_argument('--config', help='config, if the checkpoint contains none')
     parser.add_argument('--half', action='store_true', help='float16 weights: half the size')
     parser.add_argument(
         '--metrics', nargs='*', default=[], metavar='NAME=NUMBER', help='to keep inside'

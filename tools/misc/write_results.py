@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write what follows from configs and results files: the metafile and the tables of the pages.
+"""Write the metafile and the tables in the documentation from configs and results.
 
 python tools/misc/write_results.py
 """

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Turn a local file of torchvision's or timm's weights into one for MMSeg's backbone.
+"""Convert a local file of torchvision or timm weights for MMSegmentation's backbones.
 
 python tools/model_converters/backbone2mmseg.py resnet50.pth resnet50_mmseg.pth
 """
@@ -16,9 +16,9 @@ from mmseg_pan.conversion import convert_file
 
 
 def main() -> None:
-    """Convert, and say how to use the result."""
+    """Convert, and print how to use the output."""
     parser = cli.ArgumentParser(description='Convert the weights of a backbone')
-    parser.add_argument('source', help='.pth or .safetensors of torchvision or timm')
+    parser.add_argument('source', help='.pth or .safetensors file of torchvision or timm')
     parser.add_argument('destination', help='.pth file to write')
     args = parser.parse_args()
     init_default_scope('mmseg')

@@ -17,11 +17,15 @@ from mmseg_pan.conversion import write_start
 def main() -> None:
     """Convert."""
     parser = cli.ArgumentParser(description="DeepLabV3-MobileNetV2's weights for a config")
-    parser.add_argument('config', help='DeepLabV3 itself, or a PAN that starts with its logits')
-    parser.add_argument('backbone', help='backbone that tflite2mmseg.py has written')
-    parser.add_argument('head', help='head that tflite2mmseg.py has written')
+    parser.add_argument(
+        'config', help='config of DeepLabV3, or of a PAN that starts with its logits'
+    )
+    parser.add_argument('backbone', help='backbone file written by tflite2mmseg.py')
+    parser.add_argument('head', help='head file written by tflite2mmseg.py')
     parser.add_argument('out', help='.pth file to write, for load_from in a config')
-    parser.add_argument('--seed', type=int, default=0, help='of the weights that are new')
+    parser.add_argument(
+        '--seed', type=int, default=0, help='seed for weights that are not in the files'
+    )
     args = parser.parse_args()
     write_start(args.config, args.backbone, args.head, args.out, args.seed)
     print(f'Wrote {args.out}.')

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Turn DeepLabV3-MobileNetV2's public TFLite file into weights of a backbone and a head.
+"""Convert DeepLabV3-MobileNetV2's public TFLite file to weights of a backbone and a head.
 
 python tools/model_converters/tflite2mmseg.py deeplab.tflite backbone.pth head.pth
 """
@@ -16,7 +16,7 @@ from mmseg_pan.conversion import convert_deeplab_file
 
 
 def main() -> None:
-    """Convert, and say what was read."""
+    """Convert, and report what was read."""
     parser = cli.ArgumentParser(description='Convert DeepLabV3-MobileNetV2 from TFLite')
     parser.add_argument('source', help='deeplabv3_mnv2_pascal_quant.tflite')
     parser.add_argument('backbone', help=".pth file to write for MMSeg's MobileNetV2")
