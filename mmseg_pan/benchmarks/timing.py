@@ -8,6 +8,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mmseg_pan.devices import default_device
@@ -91,35 +92,64 @@ def _precision(bfloat16: bool):
 
 
 class Limit(NamedTuple):
-    """Something of which the machine can do only so much a second."""
+    """A kernel whose best rate bounds what networks can reach on this machine."""
 
-    amount: float
+    unit: str  # 'float32' or 'bfloat16' for arithmetic, 'copy' for memory
+    amount: float  # operations, or bytes read and written
     action: Callable[[], dict[str, float]]
 
 
 def limits(bfloat16: bool = False) -> dict[str, Limit]:
-    """Return the operations that limit networks on this machine.
+    """Return the kernels that bound networks on this machine, by name.
 
-    Matrix products in float32 and bfloat16 (operations), and a copy (bytes read and written).
+    Of arithmetic there are several: which of them is the fastest depends on processor and library.
 
     Args:
         bfloat16: Whether bfloat16 is of interest.
     """
     found = {}
     dtypes = dict(float32=torch.float32, **(dict(bfloat16=torch.bfloat16) if bfloat16 else {}))
-    for name, dtype in dtypes.items():
-        # Machines without bfloat16 units take minutes for what others do in a moment.
-        for side in (256, 512, 1024, 2048):
-            a, b = (torch.randn(side, side, device=default_device(), dtype=dtype) for _ in range(2))
-            action = partial(_seconds, partial(torch.matmul, a, b))
-            action()
-            if action()['whole'] > 0.02:
-                break
-        found[name] = Limit(2 * side**3, action)
+    for unit, dtype in dtypes.items():
+        for kernel, (size, start) in _KERNELS.items():
+            # Machines without bfloat16 units take minutes for what others do in a moment.
+            for side in (size // 8, size // 4, size // 2, size):
+                amount, work = start(side, dict(device=default_device(), dtype=dtype))
+                action = partial(_seconds, work)
+                action()
+                if action()['whole'] > 0.02:
+                    break
+            found[f'{kernel} in {unit}'] = Limit(unit, amount, action)
     source = torch.zeros(2**26, device=default_device())
     target = torch.empty_like(source)
-    found['copy'] = Limit(2 * 4 * 2**26, partial(_seconds, partial(target.copy_, source)))
+    found['copy'] = Limit('copy', 2 * 4 * 2**26, partial(_seconds, partial(target.copy_, source)))
     return found
+
+
+def _matrix_product(side: int, options: dict) -> tuple[float, Callable]:
+    a, b = (torch.randn(side, side, **options) for _ in range(2))
+    return 2 * side**3, partial(torch.matmul, a, b)
+
+
+def _convolution(kernel: int, layout: torch.memory_format, side: int, options: dict):
+    """A convolution of 256 channels on a map of ``side`` x ``side``."""
+    maps = torch.randn(1, 256, side, side, **options).to(memory_format=layout)
+    weight = torch.randn(256, 256, kernel, kernel, **options).to(memory_format=layout)
+    work = partial(F.conv2d, maps, weight, padding=kernel // 2)
+    return 2 * 256**2 * kernel**2 * side**2, torch.inference_mode()(work)
+
+
+#: Name -> largest side, and what makes the work of a side: (operations, action).
+_KERNELS = {
+    'matrix product': (2048, _matrix_product),
+    **{
+        f'{kernel}x{kernel} convolution{suffix}': (128, partial(_convolution, kernel, layout))
+        for kernel in (1, 3)
+        for suffix, layout in (
+            ('', torch.contiguous_format),
+            (', channels-last', torch.channels_last),
+        )
+    },
+}
 
 
 def _seconds(work: Callable) -> dict[str, float]:
