@@ -29,8 +29,8 @@ def with_cells(text: str, root: Path) -> str:
 
     The source is a results file, whose rows are names of runs, or ``benchmark_NAME.txt``, whose
     rows are configs and whose columns are its own. Of a results file a column is a key of its
-    lines, ``seconds`` of the whole training, or ``cost`` and a key of ``accuracy_cost.json``; a
-    number after a colon is the number of decimals. Heads of columns and rows stay as they are.
+    lines, ``seconds`` of the whole training, ``IoU`` and a class, or ``cost`` and a key of
+    ``accuracy_cost.json``; a number after a colon is the number of decimals. Heads of columns and rows stay as they are.
 
     Args:
         text: The page.
@@ -89,6 +89,11 @@ def _of_runs(root: Path, source: str) -> Callable[[str, str], str]:
         runs = recipes[name]
         if key == 'seconds':
             values = [line['iterations'] * line['seconds_per_iteration'] for line in runs]
+        elif key.startswith('IoU '):
+            name_of_class = key.removeprefix('IoU ')
+            if any(line['IoU'].get(name_of_class) is None for line in runs):
+                raise _missing(key, f'{source}.jsonl')
+            values = [line['IoU'][name_of_class] for line in runs]
         elif all(key in line for line in runs):
             values = [line[key] for line in runs]
         else:

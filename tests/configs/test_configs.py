@@ -57,10 +57,11 @@ def test_the_configs_that_the_card_promises_are_there():
     for head in ('psp', 'deeplabv3plus', 'fpa', 'gau', 'pan-no-context'):
         promised.add(f'{head}_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256.py')
     promised.add('deeplabv3_mobilenet-v2-d16_voc12aug-513x513.py')
+    promised.add('deeplabv3_mobilenet-v2-d16_voc12aug-513x513_tta.py')
     promised.add(DISTILLED)
     promised.add('pan_mobilenet-v2-d16_1xb8-1k_voc12aug-257x257.py')
     promised.add('pan_r18-d16_toy_129x129.py')
-    assert len(promised) == 61
+    assert len(promised) == 62
     assert promised == set(NAMES)
 
 

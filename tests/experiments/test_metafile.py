@@ -6,6 +6,7 @@ from mmengine.config import Config
 
 from mmseg_pan.experiments.card import tables, with_tables
 from mmseg_pan.experiments.metafile import metafile
+from mmseg_pan.experiments.pages import with_cells
 from mmseg_pan.experiments.results import read_results
 from tests.paths import ROOT
 
@@ -93,7 +94,7 @@ def test_what_differs_is_another_result(tmp_path, other):
 def test_the_card_s_tables_are_what_the_results_say():
     text = CARD.read_text()
     assert text.count('<!-- results:') >= 1
-    assert text == with_tables(text, CARD.parent / 'results'), (
+    assert text == with_cells(with_tables(text, CARD.parent / 'results'), ROOT), (
         'type "python tools/misc/write_results.py"'
     )
 

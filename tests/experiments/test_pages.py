@@ -64,6 +64,14 @@ def test_cells_of_a_benchmark_are_its_own(root):
     assert '| PSP | 211 (208-213) | 1.14 |' in with_cells(TIMED, root)
 
 
+def test_a_column_of_one_class(root):
+    page = PAGE.replace('columns: mIoU |', 'columns: IoU cat |')
+    record(root, *(run(name, 0, 50.0, IoU=dict(cat=70.25, sofa=None)) for name in ('PAN', 'FCN')))
+    assert '| FCN | 70.25 |' in with_cells(page, root)
+    with pytest.raises(UserError, match='holds no "IoU sofa"'):
+        with_cells(page.replace('IoU cat', 'IoU sofa'), root)
+
+
 def test_runs_of_two_recipes_are_never_averaged(root):
     old = [run(name, 0, 10.0, lists={'val.txt': '0'}) for name in ('PAN', 'FCN')]
     record(root, *old, run('PAN', 0, 60.0), run('FCN', 0, 40.0))

@@ -22,7 +22,8 @@ def main() -> None:
     folder = ROOT / 'configs' / 'pan'
     card, listing = folder / 'README.md', folder / 'metafile.yaml'
     write_whole(listing, metafile(ROOT).encode())
-    write_whole(card, with_tables(card.read_text(), folder / 'results').encode())
+    text = with_tables(card.read_text(), folder / 'results')
+    write_whole(card, with_cells(text, ROOT).encode())
     pages = [ROOT / name for name in ('README.md', 'README_zh-CN.md', 'docs/speed.md')]
     for page in pages:
         write_whole(page, with_cells(page.read_text(), ROOT).encode())
