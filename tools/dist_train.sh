@@ -2,7 +2,7 @@
 # Train with several processes on this machine, or on NNODES of them.
 #     bash tools/dist_train.sh CONFIG PROCESSES [arguments of tools/train.py]
 # Environment: NNODES, NODE_RANK, MASTER_ADDR, PORT, PYTHON, and MAX_RESTARTS: how often a job that
-# lost a process is started again, which goes on where it was with "--resume auto".
+# lost a process is restarted, and continues where it was with "--resume auto".
 set -euo pipefail
 if [ $# -lt 2 ]; then
     echo 'error: usage: bash tools/dist_train.sh CONFIG PROCESSES [arguments]' >&2

@@ -1,4 +1,4 @@
-# MMSegmentation's ASPP module in FPA's place, at FPA's width; rates for output stride 16.
+# MMSegmentation's ASPP module instead of FPA, at FPA's width; rates for output stride 16.
 _base_ = './fpa_r101-d16_c357-ave-gp_voc.py'
 model = dict(
     decode_head=dict(

@@ -22,7 +22,7 @@ def interleave(
 ) -> dict[str, dict[str, list[float]]]:
     """Let actions take turns within every round.
 
-    Whatever else the machine does then meets all of them alike: read ratios, not seconds.
+    Other work on the machine affects all of them equally: compare ratios, not seconds.
 
     Args:
         actions: Name -> what measures itself and returns seconds by part.

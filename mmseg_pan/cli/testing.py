@@ -61,7 +61,7 @@ def set_tta(cfg: Config) -> None:
         wrapper['type'] = (
             'FastTTAModel'  # it also undoes diagonal flips, and applies the sigmoid once
         )
-    # mmengine gives the wrapper the config's data_preprocessor, in the place of the model's own.
+    # mmengine gives the wrapper the config's data_preprocessor instead of the model's own.
     if 'data_preprocessor' in cfg.model:
         wrapper['data_preprocessor'] = cfg.model.data_preprocessor
     cfg.model = wrapper

@@ -81,7 +81,7 @@ def _walk_below(folder: Path, enter: Callable | None, above: tuple[str, ...]) ->
             )
     except OSError as error:
         raise UserError(
-            f'The folder {folder} cannot be listed ({error.strerror}); give yourself the right '
+            f'The folder {folder} cannot be listed ({error.strerror}); get permission '
             'to read it, or name other folders.'
         ) from error
     for name, is_folder in found:

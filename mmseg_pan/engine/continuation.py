@@ -119,7 +119,7 @@ class ContinuationHook(Hook):
             if before.get(key) is not None and before[key] != now[key]:
                 raise UserError(
                     f'{runner._load_from} was trained with {name} {before[key]}, but this run has '
-                    f'{now[key]}; set it back, or start with its weights by '
+                    f'{now[key]}; set it back, or start a new run from its weights with '
                     '"--cfg-options load_from=FILE" instead of --resume.'
                 )
         _check_groups(runner, live_settings(runner.optim_wrapper), checkpoint['optimizer'])
@@ -247,8 +247,8 @@ def _check_groups(runner: Runner, now: dict, before: dict) -> None:
         if then != here:
             raise UserError(
                 f'The optimizer of {runner._load_from} has another number of {what} ({then}) than '
-                f'this run ({here}); set paramwise_cfg of optim_wrapper back, or start with '
-                'its weights with "--cfg-options load_from=FILE" instead of --resume.'
+                f'this run ({here}); set paramwise_cfg of optim_wrapper back, or start a new '
+                'run from its weights with "--cfg-options load_from=FILE" instead of --resume.'
             )
 
 
@@ -257,6 +257,6 @@ def _check_averages(runner: Runner, checkpoint: dict) -> None:
     if 'ema_state_dict' in checkpoint and not any(isinstance(h, EMAHook) for h in runner.hooks):
         raise UserError(
             f'{runner._load_from} contains averaged weights, but the config has no EMAHook; put it '
-            'back into custom_hooks, or start from scratch from the averages with "--cfg-options '
+            'back into custom_hooks, or start a new run from the averages with "--cfg-options '
             'load_from=FILE" instead of --resume.'
         )

@@ -11,7 +11,7 @@ from mmseg_pan.files import write_whole
 #: step}}, ...]}, the run that was started or resumed last at the end. Superseded are checkpoints
 #: that a run wrote before it was resumed from an earlier one.
 RECORD = 'runs.json'
-#: Stands between the name of a checkpoint that had to make room and the run that wrote it.
+#: Separates the old name of a renamed checkpoint from the ID of the run that wrote it.
 _ASIDE = '.of-run-'
 
 

@@ -90,7 +90,7 @@ def follow_schedule(runner: Runner, checkpoint: dict) -> None:
 
 
 def _step(runner: Runner, epochs: int, iterations: int) -> None:
-    """Let the schedulers take their steps in the order of a training."""
+    """Step the schedulers in the same order as training does."""
     schedulers = all_schedulers(runner)
     by_epoch = [s for s in schedulers if s.by_epoch and not getattr(s, 'need_val_args', False)]
     by_iteration = [s for s in schedulers if not s.by_epoch]

@@ -112,7 +112,7 @@ class StopSignalHook(Hook):
             self._save_and_exit(runner, batch_idx + 1)
 
     def after_val_iter(self, runner: Runner, *args, **kwargs) -> None:
-        """Stop in a validation, if it is part of a training."""
+        """Stop in a validation, if it is part of training."""
         if self._before and self._agreed():
             for hook in runner.hooks:
                 if isinstance(hook, EMAHook):  # its weights are in the model during the validation

@@ -16,8 +16,8 @@ from mmseg_pan.evaluation.label_map_files import single_datasets
 class RunSummaryHook(Hook):
     """Log device, batch size, learning rate, data, cost and work dir when a run starts.
 
-    ``tools/train.py`` and ``tools/test.py`` register it for any config; a config of
-    yours may name it under ``custom_hooks`` as well.
+    ``tools/train.py`` and ``tools/test.py`` register it for any config; your
+    config may name it under ``custom_hooks`` as well.
 
     Args:
         origin: One sentence on what the run starts from.

@@ -27,7 +27,7 @@ def fuse_conv_bn(model: nn.Module) -> int:
         How many batch norms went.
 
     Raises:
-        UserError: If the outputs changed; the model is no longer of use then.
+        UserError: If the outputs changed; the model cannot be used afterwards.
     """
     model.eval()
     first = next((m for m in model.modules() if isinstance(m, nn.Conv2d)), None)

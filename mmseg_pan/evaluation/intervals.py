@@ -65,8 +65,8 @@ def difference_of_recipes(
         chosen: Ids of the classes that count; None: all that are there.
 
     Returns:
-        'mean', 'low' and 'high' as :func:`difference_of_networks` has them. With one seed on a
-        side, or one image, 'low' and 'high' are None: it says nothing about the spread.
+        'mean', 'low' and 'high' as :func:`difference_of_networks` has them. With one seed per
+        recipe, or one image, 'low' and 'high' are None: it says nothing about the spread.
     """
     sides = [class_counts(first), class_counts(second)]
     return difference_of_counts(*sides, chosen)
@@ -81,7 +81,7 @@ def difference_of_counts(
         first: Hits and unions, each ``(seeds, images, classes)``.
         second: The same of the other recipe.
         chosen: Ids of the classes that count.
-        shifts: Points that are added to each seed of a side; simulations use them.
+        shifts: Points that are added to each seed of a recipe, for simulations.
     """
     scores, values = [], []
     for (hits, unions), shift in zip((first, second), shifts, strict=True):
@@ -116,7 +116,7 @@ def variances(scores: Sequence[np.ndarray], values: Sequence[np.ndarray]) -> lis
 def _student_interval(mean: float, parts: Sequence[Variance]) -> dict[str, float]:
     # Never below what the images alone make: an estimate of the rest may come out negative.
     total = max(sum(part.value for part in parts), parts[0].value)
-    # Satterthwaite's form (value**2 / freedom) holds the truth too often with two seeds a side,
+    # Satterthwaite's form (value**2 / freedom) covers the truth too often with two seeds each,
     # Welch's (Biometrika 34, 1947: freedom + 2, and 2 less in the end) too seldom: in between.
     weights = sum(part.value**2 / (part.freedom + 1) for part in parts)
     freedom = total**2 / weights - 1 if weights else np.inf

@@ -29,7 +29,7 @@ def tables(lines: list[dict]) -> str:
     """Write runs, as mean and standard deviation over seeds, and comparisons.
 
     Runs of one name and different recipes have a row each, which says in what they differ. A
-    difference whose interval holds zero is "not resolved"; with one seed on a side there is
+    difference whose interval holds zero is "not resolved"; with one seed per recipe there is
     no interval.
     """
     runs = [line for line in lines if line['kind'] == 'run']

@@ -64,7 +64,9 @@ def _split(text: str) -> list[str]:
 
 
 def _missing(what: str, source: Path | str) -> UserError:
-    return UserError(f'{source} holds no "{what}"; mend the comment above the table that names it.')
+    return UserError(
+        f'{source} contains no "{what}"; fix the comment above the table that names it.'
+    )
 
 
 def _of_runs(root: Path, source: str) -> Callable[[str, str], str]:

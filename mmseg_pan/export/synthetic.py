@@ -88,7 +88,7 @@ def _differs(graph: SegmentorGraph, changed: float, image: Tensor, shape) -> str
             'written; use the checkpoint, or allow more with --tolerance.'
         )
     return (
-        f'The exported network segments {found} differently from the checkpoint and is not written: '
+        f'The exported network segments {found} unlike the checkpoint and is not written: '
         f'{kind} or the head keeps the size that it was traced with; type "--shape H W".'
     )
 

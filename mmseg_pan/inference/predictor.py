@@ -29,7 +29,7 @@ class Predictor:
     Args:
         model: Any MMSeg segmentor in evaluation mode, with ``cfg.test_pipeline`` and
             ``dataset_meta``, as :func:`~mmseg_pan.inference.load_segmentor` gives it.
-        window: An image that the pipeline leaves with a longer side is seen in windows of
+        window: An image with a longer side after the pipeline is processed in windows of
             this side, in pixels.
         batch: Most images in one step of the network.
 

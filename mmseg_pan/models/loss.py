@@ -133,7 +133,7 @@ def applies_to(head: BaseDecodeHead) -> bool:
 def cross_entropy_by_image(head: BaseDecodeHead, logits: Tensor, labels: Tensor) -> dict:
     """Do what ``BaseDecodeHead.loss_by_feat`` does where :func:`applies_to` holds.
 
-    Equal to it but for rounding: sums are taken image by image.
+    Equal up to rounding: sums are computed image by image.
 
     Args:
         head: The head.

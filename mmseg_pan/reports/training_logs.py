@@ -19,7 +19,7 @@ def log_files(path: Path) -> list[Path]:
 def read_rows(path: Path) -> list[dict]:
     """Read what a run logged, training and validation, over all its starts.
 
-    A start goes on at a checkpoint, or from nothing: it replaces what an earlier one
+    A start continues a checkpoint, or begins at 0: it replaces what an earlier one
     logged of the same iterations and of those that follow.
 
     Args:

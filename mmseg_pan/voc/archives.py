@@ -71,7 +71,7 @@ def unpack_tar(
 
     ``tarfile.data_filter`` refuses names and links that leave the folder, and devices.
     It does not know a limit of size or number, makes absolute names relative instead of
-    refusing them, and follows links that are there already: here the limits are the
+    refusing them, and follows existing links: here the limits are the
     manifest's, such names are refused, and no link is ever made.
 
     Args:

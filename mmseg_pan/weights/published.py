@@ -47,7 +47,7 @@ def open_checkpoint(path: str | Path, unsafe: bool = False) -> Checkpoint:
 
     Args:
         path: A published file (.safetensors or .pth), or a checkpoint of a training run.
-        unsafe: Whether a .pth file may run the code it holds.
+        unsafe: Whether a .pth file may run code.
 
     Returns:
         Weights and what is known; None or empty where a file does not say it.

@@ -1,4 +1,4 @@
-"""Command lines that make no sense end in one sentence, before anything is read."""
+"""Wrong command lines give an error message before anything is read."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""Every config of configs/mix trained for a moment on the toy shapes.
+"""Short training runs of every config of configs/mix on the toy data set.
 
     python -m pytest -m slow -s tests/configs/test_mix_training.py | grep '^|'
 

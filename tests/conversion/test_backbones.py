@@ -127,7 +127,7 @@ def test_missing_tensor(state):
 @pytest.mark.parametrize('blocks', [(1, 1, 1, 1), (2, 2, 2, 3)])
 def test_depth_that_mmseg_has_not(blocks):
     state = ResNet(blocks, False).state_dict()
-    with pytest.raises(UserError, match=r'none of the backbones that can be converted: .*-152'):
+    with pytest.raises(UserError, match=r'is not a backbone that can be converted: .*-152'):
         convert_state(state)
 
 

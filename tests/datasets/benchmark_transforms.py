@@ -5,7 +5,7 @@ VOC_ROOT=data/VOCdevkit/VOC2012 python tests/datasets/benchmark_transforms.py
 
 One process, one core, no loader: what one worker does. In each round the two ways take
 the same photographs and the same random numbers, one after the other, and which one begins
-changes. Read the ratios: the samples/s are those of the machine, and of what else it does.
+changes. Compare the ratios: samples/s depend on the machine and its other work.
 """
 
 import argparse

@@ -148,7 +148,7 @@ def cut_mask(mini: MiniVOC) -> None:
 
 
 SPOILED = [
-    (spoil_ids, r'\.png: illegal ids, ids 21, 77, legal are 0-20 and 255 \(ignored\); mend'),
+    (spoil_ids, r'\.png: illegal ids, ids 21, 77, legal are 0-20 and 255 \(ignored\); fix'),
     (spoil_colour, r'\.png: colour mask, mode RGB instead'),
     (spoil_size, r'\.png: different sizes, 3x3, and the image loads as'),
     (cut_image, r'\.jpg: truncated, the JPEG has no end mark'),
@@ -180,7 +180,7 @@ def test_foreign_id_is_refused_on_any_number_of_workers(mini, workers):
 
 
 def test_foreign_id_is_refused_inside_test_time_augmentation(mini):
-    """Evaluation would count such pixels as nothing at all, in silence."""
+    """Evaluation would silently ignore such pixels."""
     config = Config.fromfile(CONFIGS / '_base_' / 'datasets' / 'voc_aug.py')
     spoil_ids(mini)
     dataset = build(mini, pipeline=config.tta_pipeline, test_mode=True)

@@ -3,7 +3,7 @@
     python -m tests.engine.fault_campaign --kills 200 --log docs/fault_campaign.csv
 
 Every run is killed with SIGKILL at random moments (while it starts, loads data, takes a step,
-saves or validates), started again with --resume auto, and so on until it is through. At some
+saves or validates), started again with --resume auto, and so on until it is finished. At some
 of the kills the newest checkpoint is damaged as well, as a disk might do it. Then the next run
 begins. A loss is: weights, averaged weights or optimizer state that differ from the undisturbed
 run's, another best checkpoint, or a kill that takes away a checkpoint which was whole before.
@@ -137,7 +137,7 @@ def campaign(kills: int, folder: Path, seed: int = 0) -> tuple[list[dict], list[
     """Kill so many times.
 
     Returns:
-        One record for each kill, and a sentence for each loss.
+        One record for each kill, and a message for each loss.
     """
     rng = random.Random(seed)
     memory = mmap.mmap(-1, 1)

@@ -68,7 +68,7 @@ def test_schedulers_that_overlap_are_followed_in_their_order(tmp_path):
 
 
 def test_a_longer_schedule_by_epochs_is_followed(tmp_path):
-    """Warm-up by iterations, decay by epochs of four iterations, in the order of a training."""
+    """Warm-up by iterations, decay by epochs of four iterations, stepped as in training."""
     warm_up = dict(type='LinearLR', start_factor=0.1, begin=0, end=14, by_epoch=False)
 
     def cfg(folder, epochs):

@@ -67,7 +67,7 @@ def test_checkpoints_of_another_run_make_room_and_are_kept(two_runs):
 
 
 def test_a_renamed_checkpoint_can_be_resumed(two_runs):
-    """Its run takes back its names, and the other run's files make room in turn."""
+    """Its run takes back its names, and the other run's files are renamed in turn."""
     folder, first = two_runs
     second = {k: v for k, v in contents(folder).items() if v not in first.values()}
     owner, other = (run['id'] for run in read_runs(folder))

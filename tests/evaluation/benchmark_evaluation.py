@@ -4,7 +4,7 @@ VOC_ROOT=VOCdevkit/VOC2012 python tests/evaluation/benchmark_evaluation.py \
     configs/pan/pan_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256.py CHECKPOINT --images 40 --rounds 5
 
 Each contender runs mmengine's whole test loop (data, network, label maps, metric) over the
-same images in every round. Other work on the machine meets all alike: read the ratios. With
+same images in every round. Other work on the machine affects all equally: compare the ratios. With
 --workers 0, the default, the process time holds all the work, loading included.
 """
 

@@ -29,7 +29,7 @@ def recorded(name: str) -> np.ndarray:
 def simulate(
     first: np.ndarray, second: np.ndarray, seeds: int, images: int, repetitions: int, chosen, seed=0
 ) -> tuple[float, float]:
-    """Return the share of intervals that hold the truth, and their mean width in points."""
+    """Return the share of intervals that cover the truth, and their mean width in points."""
     random = np.random.default_rng(seed)
     sides = [intervals.class_counts(side) for side in (first, second)]
     levels = [intervals.mean_iou_of_counts(*side, chosen) for side in sides]
@@ -55,7 +55,7 @@ def main() -> None:
     parser.add_argument('--repetitions', type=int, default=4000)
     parser.add_argument('--images', nargs='+', type=int, default=[50, 245, 1449])
     args = parser.parse_args()
-    print('| classes | seeds a side | images | coverage % | mean width, points |')
+    print('| classes | seeds per recipe | images | coverage % | mean width, points |')
     print('| --- | ---: | ---: | ---: | ---: |')
     first, second = recorded('PAN'), recorded('DeepLabV3+')
     for name, chosen in (('nine', NINE), ('seven', SEVEN), ('all', None)):

@@ -44,7 +44,7 @@ def toy_runner(toy_checkpoint, toy_root, tmp_path, monkeypatch):
 
 
 def test_fast_test_end_to_end(run_tool, toy_runner, toy_checkpoint, tmp_path):
-    """The tool with --fast against MMSeg's own loop: the same metrics but for rounding."""
+    """The tool with --fast against MMSeg's own loop: the same metrics up to rounding."""
     options = [f'{key}={value}' for key, value in OPTIONS.items()]
     run_tool(
         'test.py', TOY, toy_checkpoint, '--fast', '--work-dir', 'out', '--cfg-options', *options

@@ -84,9 +84,9 @@ def test_runs_of_two_recipes_are_never_averaged(root):
 @pytest.mark.parametrize(
     ('old', 'new', 'message'),
     [
-        ('rows: PAN | FCN', 'rows: PAN | PSP', r'heads\.jsonl holds no "PSP"'),
-        ('aAcc:1', 'mFscore', r'heads\.jsonl holds no "mFscore"'),
-        ('cost multiply_adds', 'cost joules', r'accuracy_cost\.json holds no "joules of PAN"'),
+        ('rows: PAN | FCN', 'rows: PAN | PSP', r'heads\.jsonl contains no "PSP"'),
+        ('aAcc:1', 'mFscore', r'heads\.jsonl contains no "mFscore"'),
+        ('cost multiply_adds', 'cost joules', r'accuracy_cost\.json contains no "joules of PAN"'),
         ('| FCN | ? | 99.9 | | |\n', '', r'1 rows .* names 2 rows and 4 columns'),
         ('| seconds:0', '', r'2 rows .* names 2 rows and 3 columns'),
     ],
@@ -98,5 +98,5 @@ def test_what_the_record_does_not_hold(root, old, new, message):
 
 
 def test_a_benchmark_without_the_column(root):
-    with pytest.raises(UserError, match=r'benchmark_r101\.txt holds no "watts of psp_r101'):
+    with pytest.raises(UserError, match=r'benchmark_r101\.txt contains no "watts of psp_r101'):
         with_cells(TIMED.replace('to the first', 'watts'), root)

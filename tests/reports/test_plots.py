@@ -90,7 +90,7 @@ def test_curves_of_two_runs(call, drawn, tmp_path):
 
 
 def test_starts_of_one_run_are_joined_by_iteration(tmp_path):
-    """The second start goes on at 40: what the first logged after that was lost."""
+    """The second start continues at 40: what the first logged after that was lost."""
     log = write_log(tmp_path, '1', [*steps(20, 40, 60), dict(step=40, mIoU=1.0)])
     log.write_text(log.read_text() + '\n{"loss": 0.1, "st')  # killed in the middle of a line
     write_log(tmp_path, '2', steps(50, 70, loss=7))
@@ -98,7 +98,7 @@ def test_starts_of_one_run_are_joined_by_iteration(tmp_path):
     assert curve(rows, 'loss') == ([20, 40, 50, 70], [1 / 20, 1 / 40, 7 / 50, 7 / 70])
     assert curve(rows, 'mIoU') == ([40], [1.0])
     assert list(scalars(tmp_path)) == [20, 40, 50, 70]
-    write_log(tmp_path, '3', steps(20))  # started afresh
+    write_log(tmp_path, '3', steps(20))  # started from scratch
     assert list(scalars(tmp_path)) == [20]
     assert curve(read_rows(tmp_path / '2'), 'loss')[0] == [50, 70]
 

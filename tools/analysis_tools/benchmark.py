@@ -4,7 +4,7 @@
     python tools/analysis_tools/benchmark.py CONFIG --vs OTHER_CONFIG smp:PAN:resnet101:16
     python tools/analysis_tools/benchmark.py CONFIG --train --batch 8 --channels-last --bfloat16
 
-The models take turns within every round: read the ratios, not the milliseconds.
+The models take turns within every round: compare the ratios, not the milliseconds.
 """
 
 import sys
