@@ -15,7 +15,7 @@ here=
 if [ "${NNODES:-1}" = 1 ]; then
     here=--local-addr=127.0.0.1 # not every machine can resolve its own name
 fi
-# A restart needs c10d and a store of its own: in a shared one it finds the addresses of the
+# A restart needs c10d and a separate store: in a shared one it finds the addresses of the
 # processes that are gone, and waits for them (pytorch/pytorch issue 135712).
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 "${PYTHON:-python}" -m torch.distributed.run \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What slurm_train.sh and slurm_test.sh share: one torchrun a node, one process a GPU.
+# Shared by slurm_train.sh and slurm_test.sh: one torchrun per node, one process per GPU.
 #     bash tools/slurm_run.sh PARTITION JOB_NAME SCRIPT [arguments]
 set -euo pipefail
 partition=$1

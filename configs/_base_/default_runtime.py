@@ -2,7 +2,7 @@ default_scope = 'mmseg'
 custom_imports = dict(imports=['mmseg_pan'], allow_failed_imports=False)
 custom_hooks = [
     dict(type='SafeCheckpointHook'),  # files that torch loads without running code from them
-    dict(type='StopSignalHook'),  # SIGTERM and SIGINT save before they end the run
+    dict(type='StopSignalHook'),  # saves a checkpoint on SIGTERM and SIGINT
 ]
 env_cfg = dict(
     cudnn_benchmark=True,

@@ -1,4 +1,4 @@
-# DeepLabV3+'s head with FPA in front of it: the deepest level comes with attention.
+# DeepLabV3+'s head after FPA on the deepest level.
 _base_ = [
     '../_base_/models/deeplabv3plus_r50-d16.py',
     '../_base_/datasets/voc_aug_paper.py',

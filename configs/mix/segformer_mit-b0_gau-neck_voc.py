@@ -1,4 +1,4 @@
-# SegformerHead on the levels of MiT-B0 that GAU has fused.
+# SegformerHead on levels of MiT-B0 fused by GAU.
 _base_ = './pan_mit-b0_voc.py'
 model = dict(
     neck=dict(

@@ -1,4 +1,4 @@
-# UPerHead of the zoo's width on levels that GAU has fused.
+# UPerHead with the zoo's width on levels fused by GAU.
 _base_ = '../pan/pan_r50-d16_voc.py'
 model = dict(
     neck=dict(

@@ -1,4 +1,4 @@
-# Google's DeepLabV3 on MobileNetV2, to be tested: what the model of the package learns from.
+# Google's DeepLabV3 on MobileNetV2, for testing: the teacher of the packaged model.
 #     python tools/model_converters/deeplab2mmseg.py THIS_FILE backbone.pth head.pth deeplabv3.pth
 _base_ = [
     '../_base_/models/deeplabv3_mobilenet-v2-d16.py',

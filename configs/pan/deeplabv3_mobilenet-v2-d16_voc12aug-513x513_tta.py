@@ -1,4 +1,4 @@
-# Multi-scale and mirrored testing at sides of 16k + 1: what the model of the package learns to do in
+# Multi-scale testing with flips at sides of 16k + 1: what the packaged model learns to do in
 # one pass.
 _base_ = './deeplabv3_mobilenet-v2-d16_voc12aug-513x513.py'
 tta_pipeline = [

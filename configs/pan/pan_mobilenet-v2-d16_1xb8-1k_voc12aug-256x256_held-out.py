@@ -1,4 +1,4 @@
-# To choose a recipe by, without looking at val: trained and tested on parts of trainaug.
+# For choosing a recipe without val: trained and tested on parts of trainaug.
 _base_ = [
     '../_base_/models/pan_r50-d16.py',
     '../_base_/models/mobilenet-v2-d16.py',

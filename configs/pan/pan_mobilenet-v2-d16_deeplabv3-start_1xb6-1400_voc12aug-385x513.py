@@ -32,7 +32,7 @@ custom_hooks = [
     dict(type='FrozenNormHook', modules=['decode_head.fpa.main']),  # the start's logits pass there
     dict(type='EMAHook', momentum=0.005),
 ]
-# What DeepLabV3 knows moves at a hundredth of the rate of what PAN adds.
+# Weights from DeepLabV3 get a hundredth of the learning rate of the new ones.
 slowly = dict(lr_mult=0.01)
 optim_wrapper = dict(
     optimizer=dict(lr=1e-3, weight_decay=0.01),

@@ -30,7 +30,8 @@ def with_cells(text: str, root: Path) -> str:
     The source is a results file, whose rows are names of runs, or ``benchmark_NAME.txt``, whose
     rows are configs and whose columns are its own. Of a results file a column is a key of its
     lines, ``seconds`` of the whole training, ``IoU`` and a class, or ``cost`` and a key of
-    ``accuracy_cost.json``; a number after a colon is the number of decimals. Heads of columns and rows stay as they are.
+    ``accuracy_cost.json``; a number after a colon is the number of
+    decimals. Headings of columns and rows stay as they are.
 
     Args:
         text: The page.

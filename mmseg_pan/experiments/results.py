@@ -93,7 +93,7 @@ class Results(NamedTuple):
             write_whole(self.path, text.encode())
 
     def replace(self, line: dict, by: dict) -> None:
-        """Put a line in the place of another."""
+        """Replace a line by another."""
         with exclusive(self.path.parent):
             lines = [by if old == line else old for old in read_results(self.path)]
             write_whole(self.path, ''.join(json.dumps(one) + '\n' for one in lines).encode())

@@ -4,7 +4,7 @@
 #     VOC_ROOT=... bash tools/misc/make_model.sh deeplabv3_mnv2_pascal_quant.tflite pan.safetensors
 #
 # It writes its starts to weights/, its runs to work_dirs/model_deeplabv3 and its record to
-# work_dirs/model_deeplabv3.jsonl. Typed again, it continues where it was stopped.
+# work_dirs/model_deeplabv3.jsonl. Run it again to continue where it was stopped.
 set -euo pipefail
 if [ $# -ne 2 ]; then
     echo 'Usage: make_model.sh TFLITE_FILE OUT.safetensors' >&2

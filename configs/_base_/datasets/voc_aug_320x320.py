@@ -1,5 +1,5 @@
 # VOC 2012 + SBD in crops of 320x320 from images near the size that they are tested at: what a
-# model for photographs of any size can learn on a CPU.
+# model for images of any size can learn on a CPU.
 _base_ = './voc_aug_256x256.py'
 train_pipeline = [
     dict(type='LoadImageFromFile'),

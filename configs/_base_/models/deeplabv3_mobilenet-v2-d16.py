@@ -7,7 +7,7 @@ dilated_mobilenet_v2_d16 = dict(
     dilations=(1, 1, 1, 1, 1, 2, 2),
     out_indices=(1, 2, 4, 6),
     norm_cfg=dict(type='BN', requires_grad=True),
-    norm_eval=True,  # the norms are folded into the convs: no statistics of images
+    norm_eval=True,  # the norms are folded into the convs and hold no statistics of real data
     act_cfg=dict(type='ReLU6', inplace=False),
 )
 image_pooling = dict(type='ImagePoolingNeck', in_channels=(24, 32, 96, 320), channels=256)

@@ -1,5 +1,5 @@
-# 1000 iterations of batch 8, for 256x256 on CPU cores. AdamW with a tenth of the rate in the
-# backbone: in so short a training it was ahead of the zoo's SGD (configs/pan/results/voc_recipe).
+# 1000 iterations, batch size 8, for 256x256 on CPU cores. AdamW, with a tenth of the learning rate
+# in the backbone: better than the zoo's SGD for so few iterations (configs/pan/results/voc_recipe).
 _base_ = './schedule_40k.py'
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=1e-3, weight_decay=0.01),

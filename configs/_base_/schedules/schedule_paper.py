@@ -1,4 +1,4 @@
-# The paper's schedule: SGD, base rate 4e-3, weight decay 1e-4, poly 0.9, batch 16.
+# The paper's schedule: SGD, learning rate 4e-3, weight decay 1e-4, poly 0.9, batch size 16.
 # It gives no number of iterations: 40k is our choice, the zoo's longer one.
 _base_ = './schedule_40k.py'
 optim_wrapper = dict(optimizer=dict(lr=4e-3, weight_decay=1e-4))

@@ -1,5 +1,5 @@
 # The paper's length and poly decay with the optimizer that SegFormer and Swin were trained with
-# in MMSeg's zoo: AdamW, a warm-up, and a ten times higher rate for the parts that start fresh.
+# in MMSeg's zoo: AdamW, a warm-up, and ten times the learning rate for parts without pretraining.
 _base_ = './schedule_paper.py'
 optim_wrapper = dict(
     optimizer=dict(_delete_=True, type='AdamW', lr=6e-5, betas=(0.9, 0.999), weight_decay=0.01),
