@@ -18,7 +18,7 @@ from .trust import check_readable
 #: PAN on MobileNetV2 with VOC's classes, as tools/misc/publish_model.py writes it:
 #: config, classes, metrics and provenance are inside. What it is trained on and how good
 #: it is stands in the model card, configs/pan/README.md.
-SHIPPED = Path(__file__).with_name('pan_mobilenet-v2_voc-102eb253.safetensors')
+SHIPPED = Path(__file__).with_name('pan_mobilenet-v2_voc-89258a64.safetensors')
 
 
 class Checkpoint(NamedTuple):
@@ -107,9 +107,11 @@ def read_values(text: str) -> dict | None:
 
 def _value(node: ast.expr):
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
-        if node.args:
+        # mmengine writes dict({...}) where a key is no identifier, 'decode_head.conv_seg' for one.
+        if len(node.args) > 1 or not all(isinstance(arg, ast.Dict) for arg in node.args):
             raise ValueError('dict() of something')
-        return {keyword.arg: _value(keyword.value) for keyword in node.keywords}
+        items = _value(node.args[0]) if node.args else {}
+        return items | {keyword.arg: _value(keyword.value) for keyword in node.keywords}
     if isinstance(node, ast.Dict):
         keys = [ast.literal_eval(key) for key in node.keys]
         return dict(zip(keys, map(_value, node.values), strict=True))

@@ -151,9 +151,14 @@ def test_a_config_s_text_is_read_and_not_run(tmp_path):
     assert read_values(text) == expected
     for code in ("a = __import__('os').getpid()", 'a = dict([(1, 2)])', 'a = [b for b in c]', '('):
         assert read_values(code) is None
-    for file in (ROOT / 'configs/pan').glob('pan_r50*.py'):
+    files = sorted((ROOT / 'configs').glob('[!_]*/*.py'))
+    assert len(files) > 60
+    for file in files:
         cfg = Config.fromfile(file)
-        assert read_values(cfg.pretty_text)['model'] == cfg.model.to_dict()
+        assert read_values(cfg.pretty_text)['model'] == cfg.model.to_dict(), file
+        assert read_values(cfg.pretty_text).keys() == cfg.to_dict().keys(), file
+    assert read_values("a = dict({'x.y': dict(b=1)}, c=2)") == dict(a={'x.y': dict(b=1), 'c': 2})
+    assert read_values('a = dict({}, {})') is None
 
 
 class Harmless:

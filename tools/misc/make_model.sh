@@ -27,5 +27,16 @@ if [ ! -f weights/pan_mobilenet-v2_deeplabv3-start.pth ]; then
         weights/backbone.pth weights/head.pth weights/pan_mobilenet-v2_deeplabv3-start.pth
 fi
 "$python" tools/run_experiments.py configs/pan/results/$spec.yaml --results work_dirs/$spec.jsonl
-"$python" tools/misc/publish_model.py \
-    "work_dirs/$spec/PAN from DeepLabV3, multi-scale soft labels_seed0_"*/iter_1400.pth --half --out "$out"
+run=$(echo "work_dirs/$spec/PAN from DeepLabV3, multi-scale soft labels_seed0_"*)
+metrics=$("$python" - work_dirs/$spec.jsonl <<'END'
+import json, sys
+line = json.loads(open(sys.argv[1]).readline())
+print(*(f'{k}={v}' for k, v in line.items() if k.startswith('mIoU') or k == 'aAcc'))
+END
+)
+# shellcheck disable=SC2086  # the metrics are words of their own
+"$python" tools/misc/publish_model.py "$run/iter_1400.pth" --half --out "$out" --metrics $metrics \
+    --provenance "config=$pan" seed=0 "commit=$(git rev-parse --short=12 HEAD)" \
+    "command=bash tools/misc/make_model.sh deeplabv3_mnv2_pascal_quant.tflite pan.safetensors" \
+    "data=3,131 photographs of PASCAL VOC 2012 and SBD (trainaug), from DeepLabV3 on COCO and VOC" \
+    "licence=Apache-2.0 code and start; photographs under Flickr's terms, for research"
