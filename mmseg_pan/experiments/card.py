@@ -83,10 +83,14 @@ def mean_and_deviation(values: list[float], digits: int = 2) -> str:
 
 
 def _difference(found: dict) -> str:
-    if found['low'] is None:
+    low, high, of = found['low'], found['high'], ''
+    if low is None and 'images_low' in found:
+        # One run on each side: the interval says nothing of other seeds.
+        low, high, of = found['images_low'], found['images_high'], ' for these two networks'
+    if low is None:
         return f'{found["mean"]:+.2f}, no interval'
-    text = f'{found["mean"]:+.2f} [{found["low"]:+.2f}, {found["high"]:+.2f}]'
-    return f'{text}, not resolved' if found['low'] <= 0 <= found['high'] else text
+    text = f'{found["mean"]:+.2f} [{low:+.2f}, {high:+.2f}]{of}'
+    return f'{text}, not resolved' if low <= 0 <= high else text
 
 
 def _table(rows: list[list[str]]) -> str:

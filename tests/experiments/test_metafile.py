@@ -117,3 +117,16 @@ def test_tables_show_mean_spread_and_what_is_not_resolved():
         '| A minus B | +21.00 [+20.00, +22.00] | +1.00 [-1.00, +3.00], not resolved |'
     )
     assert len({line.count('|') for line in found[:4]}) == 1
+
+
+def test_a_difference_of_two_networks_has_an_interval_over_images():
+    line = dict(kind='run', aAcc=90.0, seconds_per_iteration=0.5, seed=0, mIoU=60.0)
+    alone = dict(mean=2.0, low=None, high=None)
+    pair = dict(kind='comparison', first='A', second='B')
+    for gap, words in (
+        (alone, '+2.00, no interval'),
+        (alone | dict(images_low=1, images_high=3), '+2.00 [+1.00, +3.00] for these two networks'),
+        (alone | dict(images_low=-1, images_high=5), 'for these two networks, not resolved'),
+    ):
+        runs = [line | dict(name='A'), line | dict(name='B')]
+        assert f'{words} |' in tables([*runs, pair | dict(mIoU=gap)]).splitlines()[-1]
