@@ -30,7 +30,7 @@ def check_prediction(file: Path, image: Path) -> np.ndarray:
         labels = np.asarray(Image.open(file))
     except OSError as error:
         raise UserError(
-            f'{file} is no readable image ({error}); run tools/test.py again.'
+            f'{file} is not a readable image ({error}); run tools/test.py again.'
         ) from None
     with Image.open(image) as photograph:
         expected = photograph.size[::-1]
