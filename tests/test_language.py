@@ -17,7 +17,7 @@ PHRASES = {
     r'\bcomes? of\b': 'is computed from, was trained on',
     r'[Ll]isten no more|\bStart to listen': 'install or remove the handlers',
     r'\bgone on with\b': 'continued',
-    r'\bgo(?:es)? on (?:from|with|at|where)\b|\bto continue\b': 'continue',
+    r'\bgo(?:es)? on (?:from|with|at|where)\b|\bto go on\b': 'continue',
     r'what is done is not done twice': 'finished steps are skipped',
     r'(?:answered|told|said|ends?|ending) (?:in|by|with) (?:a|one) sentence': 'an error message',
     r'\binto a sentence\b|a sentence (?:that (?:says|names)|for each)': 'an error message',
@@ -30,14 +30,14 @@ PHRASES = {
     r'\ba defect of (?:ours|a library)\b|is a defect\b': 'a bug',
     r'\b(?:can|be) mend(?:ed)?\b|\bmend (?:it|or|the)\b|\bthat mends\b': 'fix',
     r'\bafresh\b': 'from scratch',
-    r'\bin silence\b|\bsilently\b': 'silently',
+    r'\bin silence\b|\bwithout a word\b': 'silently',
     r'\bwhole or (?:absent|not at all)\b': 'complete; written atomically',
     r'\bis (?:not )?there (?:already|any more)\b|[Tt]here already:': 'exists, no longer exists',
     r'\bgive yourself the right\b': 'get permission',
     r'\bmake room\b': 'free space',
     r'\bis at (?:work|it)\b|\bat work on\b': 'is running, is using',
     r'\bin vain\b|\bfor want of\b': 'for nothing, for lack of',
-    r'\b(?:is|was|were|are) kept[ -]out\b|\bheld-out\b': 'held out',
+    r'\b(?:is|was|were|are) kept[ -]out\b|\bkept-out\b': 'held out',
     r'\btrainings\b': 'training runs',
     r'\b(?:drives|breaks|biases|bias|beside|of|in|that) a training(?! [a-z])': 'training, a run',
     r'\bin the place of\b|\bin \w+\'s place\b': 'instead of',
@@ -72,7 +72,8 @@ PHRASES = {
 
 def prose(text: str) -> str:
     """Text in one line: without comment signs, and the quotes between parts of a string."""
-    return re.sub(r'[\'"]?\n[ \t]*(?:[rf]*[\'"]|#+|[*>-] )?[ \t]*', ' ', text)
+    joined = re.sub(r'[\'"]?\n[ \t]*(?:[rf]*[\'"]|#+|[*>-] )?', ' ', text)
+    return re.sub(r'\s+', ' ', joined)
 
 
 def pages() -> list[str]:

@@ -20,7 +20,7 @@ from .peak_memory import peak_memory
 def interleave(
     actions: dict[str, Callable[[], dict[str, float]]], rounds: int
 ) -> dict[str, dict[str, list[float]]]:
-    """Let actions take turns within every round.
+    """Measure actions in turns within every round.
 
     Other work on the machine affects all of them equally: compare ratios, not seconds.
 
@@ -159,7 +159,7 @@ def _seconds(work: Callable) -> dict[str, float]:
 
 
 def now() -> float:
-    """Seconds, when everything that was asked of the device is done."""
+    """The time in seconds, after the device has finished all work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
     return time.perf_counter()

@@ -140,7 +140,7 @@ def write_start(
 
 
 def _check_keys(path: str | Path, state: dict[str, Tensor], expected: Collection[str]) -> None:
-    """Stop where a file is another than ``tflite2mmseg.py`` wrote for this place."""
+    """Check that a file is the one that ``tflite2mmseg.py`` wrote for this part."""
     if state.keys() != set(expected):
         strange = sorted(state.keys() ^ set(expected))[0]
         raise UserError(

@@ -29,7 +29,7 @@ RESNET_TYPES = {
 
 
 class Recipe(NamedTuple):
-    """What a file is and how its names become MMSeg's."""
+    """The type of a file and the renaming of its tensors."""
 
     backbone: dict
     rename: Callable[[str], str | None]
@@ -94,7 +94,7 @@ def timm_mobilenet(name: str) -> str | None:
 
 
 def recognize(state: dict[str, Tensor]) -> Recipe | None:
-    """Tell what a state dict is from its names, or None.
+    """Recognise a state dict by its names; None if unknown.
 
     Args:
         state: Tensors by name.

@@ -66,7 +66,7 @@ def is_encoded(path: Path, mask: np.ndarray) -> bool:
 
 
 def count_ids(mask: np.ndarray) -> np.ndarray:
-    """How many pixels have each of the 256 ids of an ``(H, W)`` uint8 mask."""
+    """Count the pixels of each of the 256 ids in an ``(H, W)`` uint8 mask."""
     return np.asarray(Image.fromarray(mask).histogram())  # half the time of np.bincount
 
 

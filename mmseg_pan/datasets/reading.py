@@ -31,7 +31,7 @@ _FEW = 4096  # values of 12 bits
 
 
 class BadImageError(ValueError):
-    """An image that must not be read.
+    """An image that is refused.
 
     Args:
         kind: A key of :data:`mmseg_pan.datasets.inspection.SEVERITY`.
@@ -108,7 +108,7 @@ class Loading:
 
 @dataclass
 class Examined:
-    """What the header says, and what is odd.
+    """The size from the header, and peculiarities.
 
     Args:
         size: Height and width as loaded.
@@ -286,7 +286,7 @@ def _message(error: Exception) -> str:
 
 @contextmanager
 def _size_checked_elsewhere() -> Iterator[None]:
-    """Lift Pillow's limit of pixels, which OpenCV does not know."""
+    """Disable Pillow's limit on image size, which OpenCV does not have."""
     limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         yield

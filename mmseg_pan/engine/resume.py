@@ -137,9 +137,9 @@ def _refuse_without(folder: Path, template: str | None, reports: list[str]) -> N
             f'run: resume it with "--resume {others[-1]}", or omit --resume to start from scratch.'
         )
     raise UserError(
-        f'There is no {"whole " if reports else ""}checkpoint in {folder} to resume; '
+        f'There is no {"intact " if reports else ""}checkpoint in {folder} to resume; '
         + (' '.join(reports) + ' Remove them' if reports else 'omit --resume')
-        + ', or type "--resume auto" to start from scratch where there is none.'
+        + ', or type "--resume auto" to start from scratch if there is none.'
     )
 
 

@@ -50,11 +50,11 @@ def is_known(identity: dict) -> bool:
 
 
 def differences(recorded: dict, now: dict) -> list[str]:
-    """Say in which way a run on record is not the one that is asked for.
+    """Describe how a run on record differs from the requested one.
 
     Args:
         recorded: A line of a results file.
-        now: The identity of the run that is asked for.
+        now: The identity of the requested run.
     """
     found = [] if recorded.get('config') == now['config'] else ['config has another name']
     found += _change('resolved config', recorded.get('config_sha256'), now['config_sha256'])

@@ -25,7 +25,7 @@ def read_results(path: Path) -> list[dict]:
 
 
 class Counts(NamedTuple):
-    """What a run predicted for each image of its test."""
+    """The predictions of a run for each test image, as counts."""
 
     matrices: np.ndarray  # confusion matrices, (images, classes, classes)
     images: list[str] | None  # their names; None: not on record
@@ -164,7 +164,7 @@ class Results(NamedTuple):
 
 
 def _check_same_images(first: dict, first_counts: Counts, second: dict, counts: Counts) -> None:
-    """Stop where the pairs of two runs' matrices would not be of one image each."""
+    """Refuse to compare runs whose matrices are not of the same images."""
     pair = f'{first["run"]} and {second["run"]} cannot be compared: '
     advice = '; test both on one list.'
     sizes = [len(one.matrices) for one in (first_counts, counts)]

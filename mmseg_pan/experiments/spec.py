@@ -44,7 +44,7 @@ class Experiment(NamedTuple):
         return named | identify(self.load(root))
 
     def folder(self, identity: dict) -> str:
-        """A folder's name that no other run has.
+        """A unique folder name for the run.
 
         Args:
             identity: See :meth:`identity`.
@@ -154,7 +154,7 @@ def _selection(name: str, chosen: list[str] | dict, path: Path) -> Selection:
 
 
 def check_checkout(root: Path) -> None:
-    """Stop where the repository around the package is missing.
+    """Check that the package is in a clone of the repository.
 
     Raises:
         UserError: If ``root`` holds no tools.

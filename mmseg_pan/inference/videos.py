@@ -123,7 +123,7 @@ def write_frames(folder: Path, pictures: Iterable[bytes]) -> None:
 
 
 def check_frames(folder: Path) -> None:
-    """Stop where a folder holds anything else than the frames of an earlier run.
+    """Check that a folder contains only frames of an earlier run.
 
     Raises:
         UserError: Naming the file.

@@ -1,4 +1,4 @@
-"""What a head must be told about a backbone: channels, order and strides of its levels."""
+"""What a head needs to know about a backbone: channels, order and strides of its levels."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -20,9 +20,9 @@ class Levels(NamedTuple):
 
 
 def backbone_levels(backbone: dict, neck: dict | None = None, side: int = 512) -> Levels:
-    """Find out what a backbone gives, without computing anything.
+    """Return the levels of a backbone, without computing anything.
 
-    The weights are made, but the image and every map are fake tensors: shapes only.
+    The weights are created, but the image and the feature maps are fake tensors: shapes only.
 
     Args:
         backbone: Config of any registered backbone.

@@ -15,7 +15,7 @@ from .levels import channels_of
 
 
 def check_levels(name: str, inputs: Sequence[Tensor], in_channels: Sequence[int]) -> None:
-    """Stop where a neck was built for another backbone.
+    """Check that the feature maps fit the neck.
 
     Raises:
         UserError: If the maps do not have ``in_channels`` channels.

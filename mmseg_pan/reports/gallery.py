@@ -38,7 +38,7 @@ class Gallery:
         self._rows = {}
 
     def row(self, index: int) -> dict:
-        """All that the page shows of an image.
+        """Return everything that the page shows of an image.
 
         Returns:
             'name'; 'iou' and 'other_iou' (None without another run) in per cent;

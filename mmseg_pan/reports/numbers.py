@@ -26,7 +26,7 @@ FILE = 'report.npz'
 
 
 class Numbers(NamedTuple):
-    """What a report tells of one run, image by image."""
+    """The numbers of one run in a report, by image."""
 
     name: str
     classes: list[str]
@@ -94,7 +94,7 @@ def count_numbers(dataset: LabelledImages, folder: Path, name: str) -> Numbers:
 
 
 def write_numbers(numbers: Numbers, folder: Path) -> None:
-    """Keep the numbers for a later comparison."""
+    """Save the numbers for a later comparison."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **numbers._asdict())
     with zipfile.ZipFile(buffer, 'a') as archive:
@@ -128,7 +128,7 @@ def read_numbers(folder: Path) -> Numbers:
 
 
 def check_comparable(other: Numbers, dataset: LabelledImages, folder: Path) -> None:
-    """Stop where another report is about something else than a data set.
+    """Check that another report is about the same data set.
 
     Args:
         other: The other report's numbers.

@@ -241,7 +241,7 @@ def _annotate(panel, labels: list[tuple[float, float, str]]) -> None:
 
 
 def shorten(name: str, length: int = 22) -> str:
-    """Cut a name that would leave no room for the plot."""
+    """Shorten a name that would take too much space."""
     return name if len(name) <= length else name[: length - 1] + '…'
 
 

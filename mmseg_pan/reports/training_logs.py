@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 def log_files(path: Path) -> list[Path]:
-    """Find mmengine's logs of a run, in the order of its starts.
+    """Return mmengine's logs of a run, in the order of its starts.
 
     Args:
         path: A work dir, the folder of one start in it, or a log.

@@ -103,7 +103,7 @@ def _check_room(plan: Plan, dry_run: bool, say: Callable[[str], None]) -> None:
     elif need > free:
         raise UserError(
             f'The masks in {plan.out} need about {filesize.decimal(need)}, but '
-            f'{filesize.decimal(free)} are free; free space, or give another folder with "-o".'
+            f'{filesize.decimal(free)} are available; free space, or give another folder with "-o".'
         )
 
 

@@ -1,4 +1,4 @@
-"""The archive that the VOC evaluation server takes."""
+"""The archive for the VOC evaluation server."""
 
 import gzip
 import io
@@ -18,7 +18,7 @@ FOLDER = 'results/VOC2012/Segmentation/comp6_test_cls'
 
 
 def check_prediction(file: Path, image: Path) -> np.ndarray:
-    """Read one predicted label map and hold it against its image.
+    """Read one predicted label map and compare it with its image.
 
     Returns:
         The map, (H, W) uint8.
@@ -30,7 +30,7 @@ def check_prediction(file: Path, image: Path) -> np.ndarray:
         labels = np.asarray(Image.open(file))
     except OSError as error:
         raise UserError(
-            f'{file} is no readable image ({error}); run tools/test.py again.'
+            f'{file} is not a readable image ({error}); run tools/test.py again.'
         ) from None
     with Image.open(image) as photograph:
         expected = photograph.size[::-1]
@@ -48,7 +48,7 @@ def check_prediction(file: Path, image: Path) -> np.ndarray:
 
 
 def write_archive(predictions: Path, root: Path, names: list[str], out: Path) -> None:
-    """Check predictions and pack them as the server takes them.
+    """Check predictions and pack them in the server's format.
 
     The archive appears under its name when it is whole; the same predictions give the
     same bytes.

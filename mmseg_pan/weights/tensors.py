@@ -52,7 +52,7 @@ def named_tensors(state, path: str | Path) -> dict[str, Tensor]:
 
 
 def in_float32(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Undo a half-precision file; integers, like batch norm's counters, keep their type."""
+    """Convert half precision to float32; integers, like batch norm's counters, keep their type."""
     return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
 
 
@@ -79,7 +79,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def name_weights(path: str | Path, inputs: Iterable[Path] = ()) -> Path:
-    """Settle the name of a weight file before the work begins.
+    """Determine the name of a weight file before the work begins.
 
     Args:
         path: As the user typed it.

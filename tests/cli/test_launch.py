@@ -96,7 +96,7 @@ def test_damaged_newest_is_named_and_the_newest_whole_one_is_taken(cfg, tmp_path
         set_resume(cfg, str(tmp_path / 'iter_12.pth'))
     for name in ('iter_4.pth', 'iter_8.pth'):
         (tmp_path / name).unlink()
-    with pytest.raises(UserError, match=r'no whole checkpoint in .*iter_12\.pth is damaged'):
+    with pytest.raises(UserError, match=r'no intact checkpoint in .*iter_12\.pth is damaged'):
         set_resume(cfg, 'auto')  # a day of training is not discarded silently
 
 

@@ -171,7 +171,7 @@ def changed(tmp_path, prefix, **changes):
             {'weight': np.zeros((19, 1, 1, 256), np.uint8)},
             r'logits with shape \(19, 256, 1, 1\), .* expected \(21, 256, 1, 1\)',
         ),
-        ('aspp0', {'name': 'aspp1/weights'}, r'holds the conv aspp1/weights, which .* has not'),
+        ('aspp0', {'name': 'aspp1/weights'}, r'holds the conv aspp1/weights, .* does not have'),
         (
             'MobilenetV2/expanded_conv_16/pro',
             {'name': 'MobilenetV2/expanded_conv_17/project/weights'},

@@ -91,7 +91,7 @@ def test_again_costs_nothing(toy_root):
 
 def test_other_arguments_never_overwrite(tmp_path):
     make_toy_shapes(tmp_path / 'toy', train=1, val=1, size=32)
-    with pytest.raises(UserError, match=r"toy is there and holds {'train': 1.*remove it or name"):
+    with pytest.raises(UserError, match=r"toy contains {'train': 1.*remove it or name"):
         make_toy_shapes(tmp_path / 'toy', train=2, val=1, size=32)
     assert json.loads((tmp_path / 'toy/toy_shapes.json').read_text())['train'] == 1
 
@@ -99,7 +99,7 @@ def test_other_arguments_never_overwrite(tmp_path):
 def test_foreign_folder_is_left_alone(tmp_path):
     (tmp_path / 'toy').mkdir()
     (tmp_path / 'toy/mine.txt').write_text('mine')
-    with pytest.raises(UserError, match='holds something else, not the toy set'):
+    with pytest.raises(UserError, match='contains something else, not the toy data set'):
         make_toy_shapes(tmp_path / 'toy', train=1, val=1, size=32)
     assert (tmp_path / 'toy/mine.txt').read_text() == 'mine'
 

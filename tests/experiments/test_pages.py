@@ -68,7 +68,7 @@ def test_a_column_of_one_class(root):
     page = PAGE.replace('columns: mIoU |', 'columns: IoU cat |')
     record(root, *(run(name, 0, 50.0, IoU=dict(cat=70.25, sofa=None)) for name in ('PAN', 'FCN')))
     assert '| FCN | 70.25 |' in with_cells(page, root)
-    with pytest.raises(UserError, match='holds no "IoU sofa"'):
+    with pytest.raises(UserError, match='contains no "IoU sofa"'):
         with_cells(page.replace('IoU cat', 'IoU sofa'), root)
 
 

@@ -31,7 +31,7 @@ def test_only_exported_networks_are_overwritten(tmp_path):
     assert name_network(out, '.onnx') == out
     for content in (b'', b'mine'):
         out.write_bytes(content)
-        with pytest.raises(UserError, match=r'pan\.onnx is .*type another --out'):
+        with pytest.raises(UserError, match=r'pan\.onnx .*choose another --out'):
             name_network(out, '.onnx')
     (tmp_path / 'folder.onnx').mkdir()
     with pytest.raises(UserError, match=r'folder\.onnx is a folder'):

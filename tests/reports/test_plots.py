@@ -123,7 +123,7 @@ def test_mistakes_of_analyze_logs(call, tmp_path):
     run = tmp_path / 'run'
     for args, pattern in (
         ([tmp_path / 'no', '--out', out], 'no does not exist; give a work dir'),
-        ([tmp_path / 'empty', '--out', out], r'empty contains no training log .*scalars\.json'),
+        ([tmp_path / 'empty', '--out', out], r'empty contains no training log; .*scalars\.json'),
         ([text, '--out', out], r'train\.log contains no training log'),
         ([run, '--keys', 'los', '--out', out], r'no "los" \(did you mean loss\?\); .* loss, lr'),
         ([run, '--keys', 'mIoU', '--out', out], r'has no "mIoU"; choose --keys from loss, lr'),
@@ -199,7 +199,7 @@ def test_mistakes_of_confusion_matrix(call, maps, tmp_path):
     assert_refused(done, 'A confusion matrix needs labels to compare with')
     Image.fromarray(np.full((64, 64), 9, np.uint8)).save(maps / 'val_00002.png')
     done = call('confusion_matrix.py', TOY, maps, '--out', out)
-    assert_refused(done, r'val_00002\.jpg in .* holds the id 9, .* classes 0 to 6')
+    assert_refused(done, r'val_00002\.jpg in .* contains the id 9, .* classes 0 to 6')
     (maps / 'val_00001.png').unlink()
     done = call('confusion_matrix.py', TOY, maps, '--out', out)
     assert_refused(done, r'val_00001\.png does not exist or is not an image')
@@ -252,7 +252,7 @@ def test_report_of_a_test_and_its_comparison(checkpoint, run_tool, tmp_path):
 @pytest.mark.parametrize(
     ('flags', 'pattern'),
     [
-        (['--report', 'r', '--compare', 'no'], r'no is not a report: it has no report\.npz in it'),
+        (['--report', 'r', '--compare', 'no'], r'no is not a report: it has no report\.npz;'),
         (['--compare', 'r'], '--compare needs --report; type'),
     ],
 )

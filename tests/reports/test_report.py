@@ -346,7 +346,7 @@ def test_mistakes_are_told_before_the_test(root, tmp_path, pages):
         plan(None, tmp_path / 'file')
     with pytest.raises(UserError, match='file is a file, but outputs need a folder'):
         plan(None, tmp_path / 'file' / 'below')
-    with pytest.raises(UserError, match=r'is not a report: it has no report.npz .*--report DIR'):
+    with pytest.raises(UserError, match=r'is not a report: it has no report.npz; .*--report DIR'):
         plan(tmp_path)
     with pytest.raises(UserError, match='both name'):
         plan(root / 'b', root / 'b')
@@ -399,7 +399,7 @@ def test_failure_leaves_the_report_of_before(root, tmp_path):
     with pytest.raises(UserError, match=r'image_8.png does not exist'):
         report.write()
     Image.fromarray(np.full(SIZE, 7, np.uint8)).save(maps / 'image_8.png')
-    with pytest.raises(UserError, match=r'image_8.jpg in .* holds the id 7, .* classes 0 to 3'):
+    with pytest.raises(UserError, match=r'image_8.jpg in .* contains the id 7, .* classes 0 to 3'):
         report.write()
     assert {file.name: file.read_bytes() for file in page.parent.iterdir()} == before
 

@@ -246,7 +246,9 @@ def small_disk(folder: Path, options: str):
 
 def test_full_disk_is_foreseen(mini, tmp_path):
     with small_disk(tmp_path / 'disk', 'size=64k') as disk:
-        refused(mini, 'need about 385.0 kB, but 65.5 kB are free; free space', out=disk / 'masks')
+        refused(
+            mini, 'need about 385.0 kB, but 65.5 kB are available; free space', out=disk / 'masks'
+        )
         assert not list(disk.iterdir())
 
 

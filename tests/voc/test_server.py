@@ -102,7 +102,7 @@ def spoil_file(voc):
         (spoil_extra, r'maps has, unasked, 1 of the maps, first other.png'),
         (spoil_size, r'2008_000001.png has shape \(21, 30\), but .* has \(20, 30\)'),
         (spoil_ids, r'2008_000001.png holds the ids \[255\]; the server takes 0 to 20'),
-        (spoil_file, r'2008_000001.png is no readable image'),
+        (spoil_file, r'2008_000001.png is not a readable image'),
     ],
 )
 def test_wrong_predictions_are_named_and_nothing_is_written(voc, spoil, sentence):
