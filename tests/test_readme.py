@@ -38,7 +38,8 @@ def test_files_that_are_named_exist():
     named = re.findall(r'\b((?:configs|tools|docs|requirements|mmseg_pan)/[\w./-]+\.\w+)', README)
     named += [link.split('#')[0] for link in re.findall(r'\]\((?!https?:)([^)]+)\)', README)]
     assert len(named) > 12
-    missing = [name for name in named if not (ROOT / name).exists()]
+    theirs = 'configs/pan/my_parts.py'  # which docs/data.md lets them write
+    missing = [name for name in named if name != theirs and not (ROOT / name).exists()]
     assert not missing
 
 
@@ -83,7 +84,7 @@ def test_the_chinese_page_has_the_same_commands_and_numbers_in_the_same_order():
             if not link.startswith(('README', 'docs/zh_cn/'))
         ]
 
-    assert numbers(CHINESE) == numbers(README) and len(numbers(README)) > 80
+    assert numbers(CHINESE) == numbers(README) and len(numbers(README)) > 60
     assert links(CHINESE) == links(README)
 
 

@@ -40,6 +40,7 @@ def metafile(root: Path) -> str:
         _result(file.relative_to(root), runs)
         for file in sorted(folder.glob('results/*.jsonl'))
         for runs in by_recipe(read_results(file))
+        if runs[0]['iterations']  # else the test of a file, which says nothing of the recipe
     ]
     models = [_entry(file, root, found) for file in sorted(folder.glob('*.py'))]
     head = '# Written by tools/misc/write_results.py.\n'

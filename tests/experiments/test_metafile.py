@@ -35,7 +35,7 @@ def recorded():
         (file, line)
         for file in sorted((ROOT / 'configs/pan/results').glob('*.jsonl'))
         for line in read_results(file)
-        if line['kind'] == 'run'
+        if line['kind'] == 'run' and line['iterations']
     ]
 
 

@@ -151,7 +151,7 @@ def test_a_config_s_text_is_read_and_not_run(tmp_path):
     assert read_values(text) == expected
     for code in ("a = __import__('os').getpid()", 'a = dict([(1, 2)])', 'a = [b for b in c]', '('):
         assert read_values(code) is None
-    files = sorted((ROOT / 'configs').glob('[!_]*/*.py'))
+    files = sorted((ROOT / 'configs/pan').glob('*.py'))
     assert len(files) > 60
     for file in files:
         cfg = Config.fromfile(file)
