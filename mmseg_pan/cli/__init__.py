@@ -27,4 +27,4 @@ from .testing import (
     set_visualization,
     use_test_pipeline,
 )
-from .training import drop_validation, set_amp, set_auto_scale_lr
+from .training import divide_batch, drop_validation, set_amp, set_auto_scale_lr
