@@ -19,6 +19,7 @@ from .config import build_runner, load_config, set_devices, training_lock
 from .run import run_tool, sentence
 from .testing import (
     FittingCheckpointHook,
+    check_evaluators,
     check_test_pipeline,
     is_exported,
     set_exported,

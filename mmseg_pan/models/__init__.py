@@ -6,3 +6,4 @@ from .gau import GlobalAttentionUpsample
 from .heads import FPAHead, PANHead
 from .mobilenet_v2 import DilatedMobileNetV2
 from .necks import FPANeck, GAUNeck, ImagePoolingNeck
+from .rivals import RefinementUpsample, SEHead

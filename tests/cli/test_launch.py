@@ -249,6 +249,7 @@ def test_pretrained_file_that_cannot_be_had(checkpoint):
 def test_missing_data_of_a_data_set_that_is_not_ours(monkeypatch):
     monkeypatch.setenv('CITYSCAPES_ROOT', '/no/cityscapes')
     cfg = Config.fromfile(ROOT / 'configs/pan/pan_r101-d16_cityscapes.py')
+    cfg.train_dataloader.dataset.type = 'CityscapesDataset'
     with pytest.raises(
         UserError, match=r'/no/cityscapes.* of train_dataloader does not exist; set'
     ):
