@@ -1,4 +1,4 @@
-# A squeeze-and-excitation block in FPA's place, at FPA's width.
+# A squeeze-and-excitation block instead of FPA, at FPA's width.
 _base_ = './fpa_r101-d16_c357-ave-gp_voc.py'
 model = dict(
     decode_head=dict(

@@ -53,15 +53,15 @@ def gather_attention(model: BaseSegmentor, image: np.ndarray) -> list[Attention]
     found = []
 
     def keep_attention(fpa, inputs, _):
-        factors = _single(fpa.attention(*inputs))
+        factors = _of_image(fpa.attention(*inputs))
         found.append(Attention('FPA', factors, factors.mean(0)))
 
     def keep_gates(gau, inputs, _):
         low, high = inputs
         gates = gau.gate(high.mean((2, 3), keepdim=True))
-        passed = _single(gau.low(low) * gates).mean(0)
+        passed = _of_image(gau.low(low) * gates).mean(0)
         stride = 2 ** round(math.log2(side / low.shape[2]))
-        found.append(Attention(f'GAU at 1/{stride}', _single(gates), passed))
+        found.append(Attention(f'GAU at 1/{stride}', _of_image(gates), passed))
 
     with ExitStack() as stack, torch.inference_mode():
         for module in model.modules():
@@ -96,6 +96,6 @@ def _hooked(module: torch.nn.Module, hook) -> Iterator[None]:
         handle.remove()
 
 
-def _single(tensor: torch.Tensor) -> np.ndarray:
+def _of_image(tensor: torch.Tensor) -> np.ndarray:
     """The only image of a batch."""
     return tensor[0].float().cpu().numpy()

@@ -12,7 +12,7 @@ from .conv import SafeConvModule, build_conv
 
 @MODELS.register_module()
 class SEHead(BaseDecodeHead):
-    """A squeeze-and-excitation block in FPA's place, then the classifier.
+    """A squeeze-and-excitation block instead of FPA, then the classifier.
 
     The 1x1 conv of FPA's main branch, and a gate for each channel from the global average of its
     output (Hu et al. 2018, arXiv 1709.01507, figure 2): the paper's row "SE". Where the block
@@ -83,7 +83,7 @@ class RefinementBlock(BaseModule):
 
 
 class RefinementUpsample(BaseModule):
-    """DFN's refinement in GAU's place: a block before the sum of two levels, and one behind it.
+    """DFN's refinement instead of GAU: a block before the sum of two levels, and one behind it.
 
     With ``R`` a :class:`RefinementBlock`: ``y = R(R(low) + resize(high))``, DFN's decoder without
     its channel attention: the paper's row "RRB".

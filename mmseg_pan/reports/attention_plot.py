@@ -20,8 +20,8 @@ def draw_attention(
 
     Args:
         image: RGB, (H, W, 3) uint8.
-        blocks: Name, factors of any shape, and what is shown over the photograph (h, w): blue
-            below zero, red above, at one scale for both.
+        blocks: Name, factors of any shape, and the map over the photograph (h, w): blue below
+            zero, red above, on one scale.
         kind: File format.
     """
     height = 2.2 * min(2, max(0.5, image.shape[0] / image.shape[1])) + 1.9
@@ -33,9 +33,11 @@ def draw_attention(
     panels[1, 0].axis('off')
     for (above, below), (name, factors, shown) in zip(panels.T[1:], blocks, strict=True):
         largest = max(float(np.abs(shown).max()), 1e-9)
+        signed = shown.min() < 0
+        scale = dict(cmap='seismic' if signed else 'Reds', vmin=-largest * signed, vmax=largest)
         full = cv2.resize(shown, grey.shape[::-1], interpolation=cv2.INTER_LINEAR)
         above.imshow(grey, cmap='gray', vmin=-120, vmax=255)
-        drawn = above.imshow(full, cmap='seismic', vmin=-largest, vmax=largest, alpha=0.55)
+        drawn = above.imshow(full, alpha=0.55, **scale)
         above.set_title(name, fontsize=9)
         bar = figure.colorbar(drawn, ax=above, location='bottom', pad=0.02)
         bar.ax.tick_params(labelsize=7)

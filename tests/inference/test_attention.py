@@ -90,4 +90,4 @@ def test_the_tool(toy_checkpoint, image, tmp_path, monkeypatch, capsys):
     ]  # fmt: skip
     assert Image.open('attention.png').width > 1000
     assert run('none.png') == 2
-    assert 'error: The photograph none.png is not there' in capsys.readouterr().err
+    assert 'error: The photograph none.png does not exist' in capsys.readouterr().err
