@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument('--device')
     args = parser.parse_args()
     if not args.photo.is_file():
-        raise UserError(f'The photograph {args.photo} does not exist; type the name of an image file.')
+        raise UserError(f'The photograph {args.photo} does not exist; type the name of an image.')
     check_picture(args.out, inputs=[args.photo, Path(args.checkpoint)])
     model = load_segmentor(args.checkpoint, args.config, args.device)
     image = read_image(args.photo, loading=Loading.of(model.cfg.test_pipeline) or Loading())
