@@ -50,6 +50,7 @@ def main() -> None:
     args = parse_args()
     cfg = cli.load_config(args.config, args.cfg_options, args.work_dir)
     cli.check_test_set(cfg)
+    cli.check_evaluators(cfg)
     with safe_loading(args.unsafe_load):
         if cli.is_exported(args.checkpoint):
             cli.set_exported(cfg, args.checkpoint, args.fast, args.amp)

@@ -6,6 +6,7 @@ bash tools/dist_train.sh configs/pan/pan_r101-d16_voc.py 4
 """
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -35,6 +36,17 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='scale the learning rate by batch size over auto_scale_lr.base_batch_size',
     )
+    parser.add_argument(
+        '--divide-batch',
+        action='store_true',
+        help='share auto_scale_lr.base_batch_size among the processes, as the launch scripts do; '
+        'left alone where --auto-scale-lr or train_dataloader.batch_size is given',
+    )
+    parser.add_argument(
+        '--only-check',
+        action='store_true',
+        help='end when config and batch are found right: before data, weights and results',
+    )
     parser.add_argument('--no-validate', action='store_true', help='train without validation')
     cli.add_common_arguments(parser)
     return parser.parse_args(cli.parse_resume(sys.argv[1:]))
@@ -44,6 +56,11 @@ def main() -> None:
     """Train."""
     args = parse_args()
     cfg = cli.load_config(args.config, args.cfg_options, args.work_dir)
+    told = args.auto_scale_lr or 'train_dataloader.batch_size' in (args.cfg_options or {})
+    if args.divide_batch and not told:
+        cli.divide_batch(cfg, int(os.environ.get('WORLD_SIZE', 1)))
+    if args.only_check:
+        return
     if args.amp:
         cli.set_amp(cfg)
     if args.auto_scale_lr:

@@ -19,6 +19,7 @@ from .config import build_runner, load_config, set_devices, training_lock
 from .run import run_tool, sentence
 from .testing import (
     FittingCheckpointHook,
+    check_evaluators,
     check_test_pipeline,
     is_exported,
     set_exported,
@@ -27,4 +28,4 @@ from .testing import (
     set_visualization,
     use_test_pipeline,
 )
-from .training import drop_validation, set_amp, set_auto_scale_lr
+from .training import divide_batch, drop_validation, set_amp, set_auto_scale_lr

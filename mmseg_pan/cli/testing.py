@@ -7,7 +7,8 @@ from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.runner import Runner
-from mmseg.evaluation import IoUMetric
+from mmseg.evaluation import CityscapesMetric, IoUMetric
+from mmseg.evaluation.metrics import citys_metric
 from mmseg.models.segmentors import SegTTAModel
 from mmseg.registry import METRICS, MODELS
 
@@ -21,10 +22,25 @@ from mmseg_pan.weights.tensors import named_tensors
 from .labels import entries, registered
 
 #: Metrics that only read the label maps of the predictions.
-LABEL_METRICS = (IoUMetric, FastIoUMetric, SelectedIoUMetric)
+LABEL_METRICS = (IoUMetric, FastIoUMetric, SelectedIoUMetric, CityscapesMetric)
 
 #: Transforms that move pixels without a record that would allow undoing it for a prediction.
 _NOT_UNDONE = ('RandomCrop', 'RandomRotate', 'RandomRotFlip', 'RandomMosaic', 'CenterCrop')
+
+
+def check_evaluators(cfg: Config) -> None:
+    """Stop where the test's metric needs a package that is not installed.
+
+    Raises:
+        UserError: Naming the package.
+    """
+    for evaluator in entries(cfg.get('test_evaluator')):
+        if registered(evaluator.get('type'), METRICS) is CityscapesMetric:
+            if citys_metric.CSEval is None:
+                raise UserError(
+                    'CityscapesMetric knows the official ids from the package cityscapesscripts, '
+                    'which is not installed; type "pip install cityscapesscripts".'
+                )
 
 
 def set_visualization(cfg: Config, show: bool, show_dir: str | None, wait_time: float) -> None:

@@ -43,6 +43,31 @@ def set_auto_scale_lr(cfg: Config) -> None:
     cfg.auto_scale_lr.enable = True
 
 
+def divide_batch(cfg: Config, processes: int) -> None:
+    """Share the total batch of a recipe, ``auto_scale_lr.base_batch_size``, among processes.
+
+    A config that does not state it keeps its batch per process.
+
+    Args:
+        cfg: Config, whose ``train_dataloader.batch_size`` is set.
+        processes: Of the whole job, on all nodes.
+
+    Raises:
+        UserError: If the batch does not divide.
+    """
+    total = (cfg.get('auto_scale_lr') or {}).get('base_batch_size')
+    if not total or 'batch_size' not in cfg.train_dataloader:
+        return
+    if total % processes:
+        fitting = ' or '.join(str(n) for n in range(1, total + 1) if total % n == 0)
+        raise UserError(
+            f'{cfg.filename} trains on {total} images a step (auto_scale_lr.base_batch_size), and '
+            f'{processes} processes cannot share them evenly; start {fitting} processes, or set '
+            'another batch with "--cfg-options train_dataloader.batch_size=IMAGES_PER_PROCESS".'
+        )
+    cfg.train_dataloader.batch_size = total // processes
+
+
 def drop_validation(cfg: Config) -> None:
     """Train without validation; test the final checkpoint with tools/test.py."""
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None

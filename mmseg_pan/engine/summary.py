@@ -31,14 +31,15 @@ class RunSummaryHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Print the summary of a training run."""
         loader = runner.train_dataloader
-        batch, processes = loader.batch_size, get_world_size()
+        total = loader.batch_size * get_world_size()
         rows = {
             'start': self.origin,
             'device': device_name(),
-            'batch': f'{batch * processes} ({processes} x {batch})',
+            'batch': self._batch(runner),
             'learning rate': f'{runner.optim_wrapper.get_lr()["lr"][0]:g}',
             'iterations': f'{runner.iter} of {runner.max_iters} done',
             'training images': f'{len(loader.dataset):,}',
+            'epochs': f'{runner.max_iters * total / len(loader.dataset):.1f}',
         }
         if runner.val_loop is not None:
             rows['validation images'] = f'{len(runner.val_dataloader.dataset):,}'
@@ -65,6 +66,17 @@ class RunSummaryHook(Hook):
             'test images': f'{len(runner.test_dataloader.dataset):,}',
         }
         self._print('Test', {**rows, **self._cost(runner), 'results': runner.log_dir})
+
+    @staticmethod
+    def _batch(runner: Runner) -> str:
+        """The batch of a step, of a process, and that of the recipe where it is another one."""
+        batch, processes = runner.train_dataloader.batch_size, get_world_size()
+        text = f'{batch * processes} ({processes} x {batch})'
+        scaling = runner.cfg.get('auto_scale_lr') or {}
+        recipe = scaling.get('base_batch_size', batch * processes)
+        if recipe != batch * processes and not scaling.get('enable'):
+            text += f'; the learning rate is meant for {recipe}'
+        return text
 
     def _cost(self, runner: Runner) -> dict[str, str]:
         model_cfg = runner.cfg.get('model', {})

@@ -10,7 +10,7 @@ from .results import read_results
 
 DATA = dict(
     VOCAugDataset='Pascal VOC 2012 + Aug',
-    CityscapesDataset='Cityscapes',
+    CheckedCityscapesDataset='Cityscapes',
     ToyShapesDataset='toy shapes',
 )
 COLLECTION = dict(

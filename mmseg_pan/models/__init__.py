@@ -4,6 +4,6 @@ from .distillation import DistilledEncoderDecoder
 from .fpa import FeaturePyramidAttention
 from .gau import GlobalAttentionUpsample
 from .heads import FPAHead, PANHead
-from .image_pooling import ImagePoolingNeck
 from .mobilenet_v2 import DilatedMobileNetV2
-from .necks import FPANeck, GAUNeck
+from .necks import FPANeck, GAUNeck, ImagePoolingNeck
+from .rivals import RefinementUpsample, SEHead

@@ -13,6 +13,7 @@ from .fpa import FeaturePyramidAttention
 from .gau import GlobalAttentionUpsample
 from .levels import channels_of
 from .loss import applies_to, binary_accuracy, cross_entropy_by_image
+from .rivals import RefinementUpsample
 
 
 @MODELS.register_module()
@@ -150,6 +151,8 @@ class PANHead(FPAHead):
         low_level_kernel_size: Kernel of GAU's conv on the low-level map (3, or the
             ablation's 1).
         context: Whether GAU gates the low-level map by the pooled high-level one.
+        refinement: Whether DFN's refinement blocks take GAU's place (the ablation's RRB);
+            the two options of GAU are of no account then.
         **kwargs: Arguments of FPAHead.
     """
 
@@ -158,19 +161,17 @@ class PANHead(FPAHead):
         in_channels: int | Sequence[int],
         low_level_kernel_size: int = 3,
         context: bool = True,
+        refinement: bool = False,
         **kwargs,
     ):
         if not isinstance(in_channels, int):
             kwargs.setdefault('input_transform', 'multiple_select')
         super().__init__(in_channels=in_channels, **kwargs)
+        options = dict(kernel_size=low_level_kernel_size, context=context)
         self.gau = nn.ModuleList(
-            GlobalAttentionUpsample(
-                low_channels,
-                self.channels,
-                kernel_size=low_level_kernel_size,
-                context=context,
-                **self._block_cfg,
-            )
+            RefinementUpsample(low_channels, self.channels, **self._block_cfg)
+            if refinement
+            else GlobalAttentionUpsample(low_channels, self.channels, **options, **self._block_cfg)
             for low_channels in reversed(self._level_channels[:-1])
         )
 

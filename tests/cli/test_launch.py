@@ -123,6 +123,33 @@ def test_auto_scale_lr_needs_a_base(cfg):
     assert cfg.auto_scale_lr.enable
 
 
+@pytest.mark.parametrize(('processes', 'each'), [(1, 16), (2, 8), (4, 4), (16, 1)])
+def test_processes_share_the_batch_of_the_recipe(cfg, processes, each):
+    cfg.train_dataloader = dict(batch_size=4)
+    cfg.auto_scale_lr = dict(enable=False, base_batch_size=16)
+    cli.divide_batch(cfg, processes)
+    assert cfg.train_dataloader.batch_size == each
+
+
+@pytest.mark.parametrize('processes', [3, 32])
+def test_a_batch_that_does_not_divide_is_refused(cfg, processes):
+    cfg.train_dataloader = dict(batch_size=4)
+    cfg.auto_scale_lr = dict(enable=False, base_batch_size=16)
+    with pytest.raises(
+        UserError,
+        match=rf'on 16 images a step .*, and {processes} processes .*start 1 or 2 or 4 or 8 or 16',
+    ):
+        cli.divide_batch(cfg, processes)
+
+
+def test_a_config_that_states_no_total_batch_keeps_its_batch(cfg):
+    for batch in (dict(batch_size=4), dict(batch_sampler=dict(type='any'))):
+        cfg.train_dataloader = dict(batch)
+        cli.divide_batch(cfg, 3)
+        assert cfg.train_dataloader == batch
+        cfg.auto_scale_lr = None
+
+
 @pytest.mark.parametrize(
     ('cuda', 'bfloat16', 'expected'),
     [
@@ -222,6 +249,7 @@ def test_pretrained_file_that_cannot_be_had(checkpoint):
 def test_missing_data_of_a_data_set_that_is_not_ours(monkeypatch):
     monkeypatch.setenv('CITYSCAPES_ROOT', '/no/cityscapes')
     cfg = Config.fromfile(ROOT / 'configs/pan/pan_r101-d16_cityscapes.py')
+    cfg.train_dataloader.dataset.type = 'CityscapesDataset'
     with pytest.raises(
         UserError, match=r'/no/cityscapes.* of train_dataloader does not exist; set'
     ):

@@ -36,6 +36,10 @@ def test_the_configs_that_the_card_promises_are_there():
         'pan_r101-d16_voc_tta-2048x512.py',
         'pan_r101-d16_voc_test-server.py',
         'pan_r101-d16_cityscapes.py',
+        'pan_r101-d16_cityscapes_test-server.py',
+        'fcn_r101-d16_cityscapes.py',
+        'se128_r101-d16_voc.py',
+        'rrb_r101-d16_voc.py',
         'pan_mobilenet-v2-d16_1xb8-1200_voc12aug-320x320.py',
         *(
             f'fpa_r101-d16_{kernels}-{pooling}{branch}_voc.py'
@@ -61,7 +65,7 @@ def test_the_configs_that_the_card_promises_are_there():
     promised.add(DISTILLED)
     promised.add('pan_mobilenet-v2-d16_1xb8-1k_voc12aug-257x257.py')
     promised.add('pan_r18-d16_toy_129x129.py')
-    assert len(promised) == 62
+    assert len(promised) == 66
     assert promised == set(NAMES)
 
 
@@ -109,6 +113,8 @@ FAMILIES = {
     'gau_r101-d16_c1_voc.py': {'decode.loss_ce'},
     'psp128_r101-d16_voc.py': {'decode.loss_ce'},
     'aspp128_r101-d16_voc.py': {'decode.loss_ce'},
+    'se128_r101-d16_voc.py': {'decode.loss_ce'},
+    'rrb_r101-d16_voc.py': {'decode.loss_ce'},
     'psp_r101-d16_voc.py': {'decode.loss_ce'},
     'deeplabv3plus_r101-d16_voc.py': {'decode.loss_ce'},
     'pan_mobilenet-v2-d16_1xb8-1k_voc12aug-256x256.py': {'decode.loss_ce'},
@@ -198,7 +204,7 @@ def test_small_configs_train_and_test_at_256():
 
 def test_pan_and_its_baseline_differ_in_the_head_alone():
     names = [n for n in NAMES if n.startswith('pan') and n.replace('pan', 'fcn', 1) in NAMES]
-    assert len(names) == 15
+    assert len(names) == 16
     for name in names:
         pan, fcn = load(name), load(name.replace('pan', 'fcn', 1))
         for cfg in (pan, fcn):

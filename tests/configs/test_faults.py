@@ -92,6 +92,7 @@ TOOLS = {
     'deployment/parity.py': '{} x.pth x.onnx',
     'deployment/quantize.py': '{} x.xml --out y',
     'analysis_tools/accuracy_cost.py': '{} --out x.png',
+    'analysis_tools/attention.py': '{} x.pth x.jpg',
     'analysis_tools/benchmark.py': '{}',
     'analysis_tools/browse_dataset.py': '{}',
     'analysis_tools/confusion_matrix.py': '{} x --out x.png',

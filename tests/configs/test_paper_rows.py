@@ -14,6 +14,7 @@ CARD = (PAN / 'README.md').read_text()
 NEIGHBOURS = {
     ('gau_r101-d16_c1', 'gau_r101-d16_c3'): dict(low_level_kernel_size=1),
     ('gau_r101-d16_no-context', 'gau_r101-d16_c3'): dict(context=False),
+    ('rrb_r101-d16', 'gau_r101-d16_c3'): dict(refinement=True),
     ('gau_r101-d16_c3', 'pan_r101-d16'): dict(kernel_sizes=(), global_branch=False),
     ('fpa_r101-d16_c357-ave-gp', 'pan_r101-d16'): dict(
         type='FPAHead', in_channels=2048, in_index=3
@@ -43,7 +44,7 @@ def load(name):
 
 
 def test_every_row_has_a_neighbour():
-    assert len(NEIGHBOURS) == 18
+    assert len(NEIGHBOURS) == 19
 
 
 @pytest.mark.parametrize('row', NEIGHBOURS, ids='-'.join)
@@ -58,7 +59,12 @@ def test_a_row_differs_from_its_neighbour_in_the_option_that_it_names(row):
 
 
 def test_modules_in_place_of_fpa_have_its_width():
-    for name in ('psp128_r101-d16', 'aspp128_r101-d16', 'fpa_r101-d16_c357-ave-gp'):
+    for name in (
+        'psp128_r101-d16',
+        'aspp128_r101-d16',
+        'se128_r101-d16',
+        'fpa_r101-d16_c357-ave-gp',
+    ):
         assert load(name)['model']['decode_head']['channels'] == 128
 
 

@@ -1,5 +1,6 @@
 """Two processes on a CPU: the same gradient, and nothing lost with a lost process."""
 
+import json
 import os
 import re
 import signal
@@ -9,7 +10,7 @@ import sys
 import pytest
 import torch
 
-from tests.engine.runs import differences, small_cfg, trained_state
+from tests.engine.runs import BATCH, differences, small_cfg, trained_state
 from tests.paths import ROOT
 from tests.processes import run_command
 
@@ -37,7 +38,9 @@ def environment(**more):
 
 def train_on_two(work_dir, toy_root, *args, fault=None, restarts=0):
     """Train six iterations by tools/dist_train.sh, with a checkpoint at every second one."""
-    cfg = small_cfg(work_dir, toy_root, workers=1, ema=True)
+    cfg = small_cfg(
+        work_dir, toy_root, workers=1, ema=True, auto_scale_lr__base_batch_size=2 * BATCH
+    )
     cfg.custom_imports.imports.append('tests.engine.faults')
     if fault:
         cfg.custom_hooks.append(dict(type='SignalOneProcess', **fault))
@@ -96,3 +99,38 @@ def test_a_signal_to_one_process_stops_both_at_the_same_step(tmp_path, toy_root,
     done = train_on_two(tmp_path / 'run', toy_root, '--resume')
     assert done.returncode == 0, done.stderr[-3000:]
     assert differences(trained_state(tmp_path / 'run/iter_6.pth'), straight) == {}
+
+
+@pytest.mark.slow
+def test_a_recipe_is_the_same_on_one_two_and_four_processes(tmp_path, toy_root):
+    """With random transforms; dropout, which is drawn for each process, is left out."""
+    steps = {}
+    for processes in (1, 2, 4):
+        folder = tmp_path / str(processes)
+        folder.mkdir()
+        cfg = small_cfg(folder, toy_root, iterations=4, model__decode_head__dropout_ratio=0)
+        cfg.train_dataloader.batch_size = 3  # of no account: the recipe's is 8
+        cfg.custom_imports.imports.append('tests.engine.recording')
+        cfg.custom_hooks += [
+            dict(type='FrozenNormHook', modules=['backbone', 'decode_head']),
+            dict(type='RecordSteps', file=str(folder / 'steps.json')),
+        ]
+        # AdamW's first steps are as large for a gradient of rounding errors as for any other.
+        cfg.optim_wrapper.optimizer = dict(type='SGD', lr=0.05, momentum=0.9)
+        cfg.dump(folder / 'config.py')
+        done = run_command(
+            ['bash', ROOT / 'tools/dist_train.sh', folder / 'config.py', str(processes)],
+            env=environment(),
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert f'  8 ({processes} x {8 // processes})\n' in done.stdout
+        assert re.search(r'^  epochs +2\.0$', done.stdout, re.M)  # 4 steps of 8 of 16 images
+        steps[processes] = json.loads((folder / 'steps.json').read_text())
+    alone = steps[1]
+    assert [len(step['samples']) for step in alone] == [8] * 4
+    losses = [step['loss'] for step in alone]
+    assert max(losses) - min(losses) > 0.01
+    for processes in (2, 4):
+        for one, shared in zip(alone, steps[processes], strict=True):
+            assert shared['samples'] == one['samples']
+            assert shared['loss'] == pytest.approx(one['loss'], rel=1e-6)

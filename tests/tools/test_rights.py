@@ -38,6 +38,7 @@ LINES = {
     'voc_server_archive.py': ['{maps} --root {data} --list val --out {new}/r.tgz'],
     'analysis_tools/accuracy_cost.py': ['{spec} --out {closed}/a.png'],
     'analysis_tools/analyze_logs.py': ['{logs} --out {closed}/a.png'],
+    'analysis_tools/attention.py': ['{toy} {net} {image} --out {closed}/a.png'],
     'analysis_tools/browse_dataset.py': ['{toy} --output-dir {new}', '{toy} --output-dir {closed}'],
     'analysis_tools/confusion_matrix.py': ['{toy} {maps} --out {closed}/a.png'],
     'analysis_tools/scaling.py': ['{toy} --out {closed}/a.png'],

@@ -54,10 +54,11 @@ def test_summary_says_what_a_person_wants_to_know(trained):
     assert 'Starts from iteration 0' in head
     for name, value in {
         'device': r'\S+',
-        'batch': r'2 \(1 x 2\)',
+        'batch': r'2 \(1 x 2\); the learning rate is meant for 8$',
         'learning rate': r'0\.0003',
         'iterations': '0 of 6 done',
         'training images': '16',
+        'epochs': '0.8',
         'validation images': '4',
         'decode head': r'\d+\.\d+ G multiply-adds at 64x64, \d+\.\d+ M parameters',
         'results': re.escape(str(folder)),
@@ -205,12 +206,41 @@ def test_slurm_starts_one_torchrun_a_node(tmp_path, toy_root, monkeypatch):
     srun.chmod(0o755)
     monkeypatch.setenv('PATH', f'{tmp_path}:{os.environ["PATH"]}')
     monkeypatch.setenv('GPUS', '16')
+    config = ROOT / 'configs/pan/pan_r18-d16_voc.py'
     done = launch_script(
-        'slurm_train.sh', 'part', 'job', 'c.py', '--amp', cwd=tmp_path, toy_root=toy_root
+        'slurm_train.sh', 'part', 'job', config, '--amp', cwd=tmp_path, toy_root=toy_root
     )
     words = done.stdout.splitlines()
     assert {'--gres=gpu:8', '--nodes=2', '--ntasks-per-node=1', '--job-name=job'} <= set(words)
-    assert words[-3:] == [str(ROOT / 'tools/train.py'), 'c.py', '--amp']
+    assert words[-4:] == [str(ROOT / 'tools/train.py'), str(config), '--divide-batch', '--amp']
+    refused = launch_script('slurm_train.sh', 'part', 'job', TOY, cwd=tmp_path, toy_root=toy_root)
+    assert refused.returncode == 2
+    assert '--gres' not in refused.stdout  # srun was not asked
+    assert 'trains on 8 images a step' in refused.stderr and '16 processes' in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ('processes', 'sentence'),
+    [
+        ('3', 'trains on 8 images a step .*, and 3 processes cannot share them evenly; start 1 or'),
+        ('gpu', 'PROCESSES and NNODES must be whole numbers, 1 or more, not gpu'),
+    ],
+)
+def test_a_batch_that_processes_cannot_share_is_refused_before_they_start(
+    toy_root, tmp_path, processes, sentence
+):
+    done = launch_script('dist_train.sh', TOY, processes, cwd=tmp_path, toy_root=toy_root)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert re.match(f'error: .*{sentence}', line)
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize('told', ['--auto-scale-lr', '--cfg-options'])
+def test_a_batch_that_is_told_is_not_divided(run_tool, told):
+    more = ['train_dataloader.batch_size=2'] if told == '--cfg-options' else []
+    line = ['train.py', TOY, '--divide-batch', '--only-check']
+    run_tool(*line, told, *more, WORLD_SIZE='3')
 
 
 MISTAKES = {

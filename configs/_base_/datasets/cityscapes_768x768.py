@@ -1,5 +1,5 @@
 # Cityscapes with the paper's augmentation: flip, scale and crop, no colour.
-dataset_type = 'CityscapesDataset'
+dataset_type = 'CheckedCityscapesDataset'
 data_root = '{{$CITYSCAPES_ROOT:data/cityscapes}}'
 train_pipeline = [
     dict(type='LoadImageFromFile'),
