@@ -6,9 +6,11 @@ Importing this package registers its heads, datasets and hooks with MMSegmentati
 import contextlib
 import io
 
+from ._quiet import ignore_known_warnings
 from ._stack import check_stack
 
 check_stack()
+ignore_known_warnings()
 
 # OneDL's mmseg prints twice that one of its optional imports failed.
 with contextlib.redirect_stdout(io.StringIO()):
@@ -17,4 +19,4 @@ with contextlib.redirect_stdout(io.StringIO()):
 from . import datasets, engine, evaluation, models, weights  # noqa: E402
 from .errors import UserError  # noqa: E402
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'

@@ -17,6 +17,13 @@ def device_name() -> str:
     return f'CPU, {torch.get_num_threads()} threads'
 
 
+def has_bfloat16() -> bool:
+    """Whether the device computes in bfloat16 itself; to emulate it takes many times as long."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
 def check_device(name: str | None) -> None:
     """Check that torch can use a device.
 

@@ -49,7 +49,7 @@ def run_tool(toy_root, tmp_path):
     """Run a tool as a user would: in another folder, by its path."""
 
     def run(tool: str, *args, check: bool = True, **env) -> subprocess.CompletedProcess:
-        command = [sys.executable, '-W', 'ignore', str(ROOT / 'tools' / tool), *map(str, args)]
+        command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, args)]
         environment = {
             **os.environ,
             'TOY_ROOT': str(toy_root),

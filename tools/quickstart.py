@@ -4,17 +4,20 @@
     python3 tools/quickstart.py         set up, train PAN and FCN on toy data, compare
     python3 tools/quickstart.py test    set up, run the tests
 
-Both can be run again and skip finished steps. The environment is in .venv
-(.venv-openmmlab for --stack openmmlab, and so on); remove the folder to start over.
+Both can be run again, also without a network, and skip finished steps. The environment is in .venv
+(.venv-openmmlab for --stack openmmlab, and so on), and its Python imports mmseg_pan from any
+folder; remove the folder to start over.
 """
 
 import argparse
 import hashlib
 import os
 import runpy
+import subprocess
 import sys
-import venv
+from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parents[1]
 STACKS = {
@@ -38,12 +41,15 @@ def set_up(stack: str) -> Path:
     python = folder / ('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
     stamp = folder / 'requirements.sha256'
     files = [ROOT / 'requirements.txt', *sorted((ROOT / 'requirements').glob('*.txt'))]
-    text = [*(name.encode() for name in requirements), *(f.read_bytes() for f in files)]
+    # The folder's name too: the package is installed from where it lies.
+    text = [str(ROOT).encode(), *(name.encode() for name in requirements)]
+    text += [file.read_bytes() for file in files]
     digest = hashlib.sha256(b''.join(text)).hexdigest()
     if stamp.is_file() and stamp.read_text() == digest:
         return python
+    check_machine()
     print(f'Setting up {folder} (once) ...', flush=True)
-    venv.create(folder, with_pip=True)
+    make_environment(folder)
     pip = [python, '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check']
     if stack == 'openmmlab':
         # Building mmcv needs torch installed first, and a setuptools with pkg_resources.
@@ -51,8 +57,49 @@ def set_up(stack: str) -> Path:
         pip.append('--no-build-isolation')
     names = [*requirements, 'requirements/tests.txt']
     run([*pip, *(part for name in names for part in ('-r', ROOT / name))])
+    run([*pip, '--no-deps', '--editable', ROOT])
+    check_opencv(python)
     stamp.write_text(digest)  # last: an interrupted setup is repeated
     return python
+
+
+def refuse(sentence: str) -> NoReturn:
+    """End as the other tools do where a user can help."""
+    print(f'error: {sentence}', file=sys.stderr)
+    sys.exit(2)
+
+
+def check_machine() -> None:
+    """End with one sentence where no environment can be made."""
+    if not (find_spec('venv') and find_spec('ensurepip')):
+        package = 'python{}.{}-venv'.format(*sys.version_info)
+        refuse(
+            'This Python cannot make virtual environments (venv and ensurepip are missing); type '
+            f'"apt install {package}" on Debian and Ubuntu, and the same command again.'
+        )
+    if not os.access(ROOT, os.W_OK):
+        refuse(
+            f'{ROOT} cannot be written, and the environment goes there; clone the repository into '
+            'a folder of your own and type the same command there.'
+        )
+
+
+def make_environment(folder: Path) -> None:
+    """Make a virtual environment."""
+    import venv  # checked before: Debian packs it separately
+
+    venv.create(folder, with_pip=True)
+
+
+def check_opencv(python: Path) -> None:
+    """End with one sentence where OpenCV lacks libraries of the system, as on servers."""
+    done = subprocess.run([python, '-c', 'import cv2'], capture_output=True, text=True)
+    if done.returncode and 'cannot open shared object file' in done.stderr:
+        library = done.stderr.strip().splitlines()[-1].split(': ')[1]
+        refuse(
+            f'OpenCV needs {library} of the system; type "apt install libgl1 libglib2.0-0" on '
+            'Debian and Ubuntu, and the same command again.'
+        )
 
 
 def run(command: list, **options) -> None:
@@ -71,7 +118,7 @@ def main() -> None:
     parser.add_argument('--stack', choices=list(STACKS), default='onedl')
     args, more = parser.parse_known_args()
     if sys.version_info < (3, 10):  # noqa: UP036  this script must say so itself
-        sys.exit(f'error: Python 3.10 or newer is needed, this is {sys.version.split()[0]}.')
+        refuse(f'Python 3.10 or newer is needed, this is {sys.version.split()[0]}.')
     python = set_up(args.stack)
     if args.what == 'test':
         # One process a core, and one thread a process: files of tests side by side.
@@ -79,7 +126,7 @@ def main() -> None:
         parallel = ['-n', 'auto', '--dist', 'loadfile']
         run([python, '-m', 'pytest', '-q', *parallel, *more], env=environment)
     else:
-        run([python, '-W', 'ignore', ROOT / 'tools/demo.py', *more])
+        run([python, ROOT / 'tools/demo.py', *more])
 
 
 if __name__ == '__main__':

@@ -77,6 +77,9 @@ def main() -> None:
         runner.test()
         if report and is_main_process():
             print(f'Report: {report.write()}')
+    if is_main_process():
+        config = None if args.cfg_options or cli.is_exported(args.checkpoint) else args.config
+        cli.print_after_test(runner, sys.argv, args.checkpoint, config, bool(report))
 
 
 if __name__ == '__main__':

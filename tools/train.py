@@ -32,6 +32,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
     parser.add_argument(
+        '--fast',
+        action='store_true',
+        help='channels-last format, a fused optimizer, and bfloat16 where the processor or card '
+        'has it',
+    )
+    parser.add_argument(
         '--auto-scale-lr',
         action='store_true',
         help='scale the learning rate by batch size over auto_scale_lr.base_batch_size',
@@ -63,6 +69,8 @@ def main() -> None:
         return
     if args.amp:
         cli.set_amp(cfg)
+    if args.fast:
+        cli.set_fast_training(cfg)
     if args.auto_scale_lr:
         cli.set_auto_scale_lr(cfg)
     if args.no_validate:
@@ -80,6 +88,7 @@ def main() -> None:
             runner = cli.build_runner(cfg)
             runner.register_hook(RunSummaryHook(origin))
             runner.train()
+    cli.print_after_training(runner)
 
 
 if __name__ == '__main__':

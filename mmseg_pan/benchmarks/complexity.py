@@ -6,7 +6,6 @@ import torch
 from mmseg.registry import MODELS
 from torch import nn
 from torch._subclasses import FakeTensorMode
-from torch.utils.flop_counter import FlopCounterMode
 
 
 class Cost(NamedTuple):
@@ -48,6 +47,8 @@ def count_parts(parts: dict[str, nn.Module], height: int, width: int) -> dict[st
         height: Image height in pixels.
         width: Image width in pixels.
     """
+    from torch.utils.flop_counter import FlopCounterMode  # imports Triton: not for each tool
+
     costs = {}
     with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True):
         x = torch.empty(1, 3, height, width)

@@ -16,6 +16,7 @@ from .checks import (
     check_test_set,
 )
 from .config import build_runner, load_config, set_devices, training_lock
+from .next_steps import print_after_test, print_after_training
 from .run import run_tool, sentence
 from .testing import (
     FittingCheckpointHook,
@@ -28,4 +29,10 @@ from .testing import (
     set_visualization,
     use_test_pipeline,
 )
-from .training import divide_batch, drop_validation, set_amp, set_auto_scale_lr
+from .training import (
+    divide_batch,
+    drop_validation,
+    set_amp,
+    set_auto_scale_lr,
+    set_fast_training,
+)

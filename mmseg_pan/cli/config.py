@@ -16,7 +16,8 @@ from mmseg_pan.errors import UserError
 from mmseg_pan.files import disk_errors_explained, exclusive
 from mmseg_pan.outputs import check_writable
 
-from .labels import settle_ignore_index
+from .labels import registered, settle_ignore_index
+from .screen import with_clear_screen
 from .testing import count_fast
 
 #: Metrics for which mmengine does not know whether higher is better.
@@ -81,8 +82,17 @@ def build_runner(cfg: Config) -> Runner:
 
     Checkpoints are written in the safe form whatever the config says of hooks, and
     MMSegmentation's ``IoUMetric`` is replaced by one that defines the F-score of a class that
-    is never predicted.
+    is never predicted. What mmengine reports on its own workings goes to the log file alone.
+
+    Raises:
+        UserError: If the config's runner is not registered, or the work dir cannot be written.
     """
+    runner_class = registered(cfg.runner_type, RUNNERS) if 'runner_type' in cfg else Runner
+    if runner_class is None:
+        raise UserError(
+            f'{cfg.filename} has runner_type={cfg.runner_type!r}, and no such runner is '
+            'registered; name the module that registers it in custom_imports.'
+        )
     count_fast(cfg)
     hook = cfg.get('default_hooks', {}).get('checkpoint') or {}
     if hook.get('save_best') in _GREATER:
@@ -92,7 +102,7 @@ def build_runner(cfg: Config) -> Runner:
     for kind in ('SafeCheckpointHook', 'ContinuationHook'):
         if not any(hook['type'] == kind for hook in hooks):
             hooks.append(dict(type=kind))
-    return RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    return with_clear_screen(runner_class).from_cfg(cfg)
 
 
 @contextmanager

@@ -6,7 +6,11 @@ import select
 import sys
 from collections.abc import Callable
 
+from mmengine.logging import MMLogger
+
 from mmseg_pan.errors import UserError
+
+from .screen import clear_screen, log_loaded_files
 
 
 def run_tool(main: Callable[[], int | None]) -> None:
@@ -15,6 +19,9 @@ def run_tool(main: Callable[[], int | None]) -> None:
     Args:
         main: The tool. What it returns is the exit code (None: 0).
     """
+    # What is logged without a Runner, or before it is built.
+    clear_screen(MMLogger.get_instance('mmengine'))
+    log_loaded_files()
     try:
         code = main()
         sys.stdout.flush()

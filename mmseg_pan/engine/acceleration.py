@@ -6,10 +6,11 @@ from contextlib import contextmanager
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
-from mmengine.optim import OptimWrapper
+from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS, OPTIM_WRAPPERS
 
+from mmseg_pan.devices import has_bfloat16
 from mmseg_pan.evaluation.fast_inference import use_channels_last
 
 
@@ -43,6 +44,33 @@ class BFloat16OptimWrapper(OptimWrapper):
         device = next(model.parameters()).device.type
         with super().optim_context(model), torch.autocast(device, torch.bfloat16):
             yield
+
+
+def step_options(runner: Runner) -> dict[str, str]:
+    """Say how a training step is computed: optimizer, precision and memory format, as in effect."""
+    wrapper = runner.optim_wrapper
+    parts = list(getattr(wrapper, 'optim_wrappers', {'': wrapper}).values())
+    last = any(isinstance(hook, ChannelsLastHook) for hook in runner.hooks)
+    return {
+        'optimizer': ', '.join(map(_optimizer_name, parts)),
+        'precision': ', '.join(dict.fromkeys(map(_precision_of, parts))),
+        'memory format': 'channels-last' if last else 'channels-first',
+    }
+
+
+def _optimizer_name(wrapper: OptimWrapper) -> str:
+    optimizer = getattr(wrapper, 'optimizer', wrapper)
+    groups = getattr(optimizer, 'param_groups', [])
+    fused = groups and all(group.get('fused') for group in groups)
+    return f'{type(optimizer).__name__}, fused' if fused else type(optimizer).__name__
+
+
+def _precision_of(wrapper: OptimWrapper) -> str:
+    if isinstance(wrapper, BFloat16OptimWrapper):
+        return 'bfloat16'
+    if isinstance(wrapper, AmpOptimWrapper):
+        return str(wrapper.cast_dtype or torch.float16).removeprefix('torch.')
+    return 'float32' if has_bfloat16() else 'float32 (the device has no bfloat16)'
 
 
 def segmentor(runner: Runner) -> torch.nn.Module:

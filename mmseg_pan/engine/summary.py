@@ -11,6 +11,8 @@ from mmseg_pan.benchmarks.complexity import count_cost
 from mmseg_pan.devices import device_name
 from mmseg_pan.evaluation.label_map_files import single_datasets
 
+from .acceleration import step_options
+
 
 @HOOKS.register_module()
 class RunSummaryHook(Hook):
@@ -37,13 +39,14 @@ class RunSummaryHook(Hook):
             'device': device_name(),
             'batch': self._batch(runner),
             'learning rate': f'{runner.optim_wrapper.get_lr()["lr"][0]:g}',
+            **step_options(runner),
             'iterations': f'{runner.iter} of {runner.max_iters} done',
             'training images': f'{len(loader.dataset):,}',
             'epochs': f'{runner.max_iters * total / len(loader.dataset):.1f}',
         }
         if runner.val_loop is not None:
             rows['validation images'] = f'{len(runner.val_dataloader.dataset):,}'
-        self._print('Training', {**rows, **self._cost(runner), 'results': runner.work_dir})
+        print_rows('Training', {**rows, **self._cost(runner), 'results': runner.work_dir})
         if runner.val_loop is not None and is_main_process():
             warn_of_shared_images(runner)
 
@@ -65,7 +68,7 @@ class RunSummaryHook(Hook):
             'device': device_name(),
             'test images': f'{len(runner.test_dataloader.dataset):,}',
         }
-        self._print('Test', {**rows, **self._cost(runner), 'results': runner.log_dir})
+        print_rows('Test', {**rows, **self._cost(runner), 'results': runner.log_dir})
 
     @staticmethod
     def _batch(runner: Runner) -> str:
@@ -93,12 +96,13 @@ class RunSummaryHook(Hook):
             if name != 'total'
         }
 
-    @staticmethod
-    def _print(title: str, rows: dict[str, str]) -> None:
-        if is_main_process():
-            width = max(map(len, rows))
-            lines = [f'  {key:<{width}}  {value}' for key, value in rows.items()]
-            print('\n'.join(['', title, *lines, '']), flush=True)
+
+def print_rows(title: str, rows: dict[str, str]) -> None:
+    """Print a title and one line a row, once for all processes."""
+    if is_main_process():
+        width = max(map(len, rows))
+        lines = [f'  {key:<{width}}  {value}' for key, value in rows.items()]
+        print('\n'.join(['', title, *lines, '']), flush=True)
 
 
 def warn_of_shared_images(runner: Runner) -> None:

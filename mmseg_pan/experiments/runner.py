@@ -215,7 +215,7 @@ def train_and_test(
 
 
 def _tool(root: Path, lock: int | None, tool: str, *args) -> None:
-    command = [sys.executable, '-W', 'ignore', root / 'tools' / tool, *args]
+    command = [sys.executable, root / 'tools' / tool, *args]
     if run_child(command, pass_fds=[] if lock is None else [lock]):
         raise UserError(f'{tool} failed, see above; type the same command again to continue.')
 

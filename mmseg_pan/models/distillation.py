@@ -113,7 +113,7 @@ class DistilledEncoderDecoder(EncoderDecoder):
                 view = _rescale(view, float(torch.empty(()).uniform_(*self.scales)), teacher)
             labels = _probabilities(teacher, view, size)
             views.append(labels.flip(3) if flip else labels)
-        return sum(views) / len(views)
+        return sum(views[1:], views[0]) / len(views)
 
 
 def network_alone(model: dict) -> dict:

@@ -1,6 +1,6 @@
 """Feature Pyramid Attention: figure 3b of the paper (arXiv 1805.10180)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch.nn.functional as F
 from mmengine.model import BaseModule
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .conv import SafeConvModule, build_conv
 
-POOLING = {'avg': F.avg_pool2d, 'max': F.max_pool2d}
+POOLING: dict[str, Callable[..., Tensor]] = {'avg': F.avg_pool2d, 'max': F.max_pool2d}
 
 
 class FeaturePyramidAttention(BaseModule):

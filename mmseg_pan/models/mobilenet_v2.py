@@ -20,6 +20,7 @@ class DilatedMobileNetV2(MobileNetV2):
     Arguments and state-dict keys are those of ``MobileNetV2``.
     """
 
+    in_channels: int  # of the next block
     _rate = 1  # of the stage before
 
     def make_layer(

@@ -309,3 +309,49 @@ def test_a_head_with_too_few_classes_is_told_before_training(toy_root, monkeypat
     cfg.model = dict(type='FastTTAModel', module=cfg.model)
     with pytest.raises(UserError, match='has 7 classes'):
         cli.check_data(cfg, 'test')
+
+
+@pytest.fixture
+def bfloat16(monkeypatch):
+    """Decide whether the processor has it."""
+
+    def decide(there):
+        monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+        monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: there)
+
+    return decide
+
+
+@pytest.mark.parametrize(
+    ('there', 'kind', 'expected'),
+    [
+        (True, 'OptimWrapper', 'BFloat16OptimWrapper'),
+        (False, 'OptimWrapper', 'OptimWrapper'),
+        (True, 'AmpOptimWrapper', 'AmpOptimWrapper'),
+    ],
+)
+def test_fast_takes_what_the_processor_has(cfg, bfloat16, there, kind, expected):
+    bfloat16(there)
+    cfg.optim_wrapper = dict(type=kind, optimizer=dict(type='SGD', lr=0.01))
+    cli.set_fast_training(cfg)
+    cli.set_fast_training(cfg)  # a config may have it already
+    assert cfg.optim_wrapper == dict(type=expected, optimizer=dict(type='SGD', lr=0.01, fused=True))
+    assert cfg.custom_hooks == [dict(type='ChannelsLastHook')]
+
+
+@pytest.mark.parametrize(
+    ('wrapper', 'sentence'),
+    [
+        (dict(type='ApexOptimWrapper'), 'OptimWrapper, not ApexOptimWrapper; leave --fast out'),
+        (dict(constructor='Mine'), 'can fuse, .* and the config has None; leave --fast out'),
+        (dict(optimizer=dict(type='LBFGS')), 'the config has LBFGS; leave --fast out'),
+        (dict(optimizer=dict(type='Unknown')), 'the config has Unknown; leave --fast out'),
+        (dict(optimizer=dict(type='SGD', fused=False)), 'fused=False; take fused out of'),
+        (dict(optimizer=dict(type='SGD', foreach=True)), 'foreach=True; take foreach out of'),
+        (dict(optimizer=dict(type='SGD', differentiable=True)), 'take differentiable out of'),
+    ],
+)
+def test_fast_refuses_what_contradicts_it(cfg, wrapper, sentence):
+    cfg.optim_wrapper = wrapper
+    with pytest.raises(UserError, match=sentence):
+        cli.set_fast_training(cfg)

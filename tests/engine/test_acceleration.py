@@ -6,6 +6,8 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
+from mmseg_pan import cli
+from mmseg_pan.engine.acceleration import step_options
 from tests.engine.runs import differences, small_cfg, train, trained_state
 
 CHANNELS_LAST = [dict(type='ChannelsLastHook')]
@@ -98,3 +100,31 @@ def test_resume_is_exact_with_all_of_them(tmp_path, toy_root):
         train(cfg, resume='auto')
         states.append(trained_state(tmp_path / name / 'iter_6.pth'))
     assert differences(*states) == {}
+
+
+@pytest.fixture
+def with_bfloat16(monkeypatch):
+    """A processor with it: one without emulates it, slowly and with the same results."""
+    monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: True)
+
+
+def fast_cfg(work_dir, toy_root, **options):
+    cfg = small_cfg(work_dir, toy_root, **options)
+    cli.set_fast_training(cfg)
+    return cfg
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason='the GPU decides there')
+@pytest.mark.parametrize(
+    ('before', 'after'), [(fast_cfg, fast_cfg), (small_cfg, fast_cfg), (fast_cfg, small_cfg)]
+)
+def test_a_resumed_run_is_as_fast_as_its_config(tmp_path, toy_root, with_bfloat16, before, after):
+    train(before(tmp_path, toy_root, iterations=3), stop_after=2)
+    runner = train(after(tmp_path, toy_root, iterations=3), resume='auto')
+    assert runner.iter == 3
+    fast = after is fast_cfg
+    assert step_options(runner) == {
+        'optimizer': 'AdamW, fused' if fast else 'AdamW',
+        'precision': 'bfloat16' if fast else 'float32',
+        'memory format': 'channels-last' if fast else 'channels-first',
+    }

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import sys
@@ -42,10 +43,44 @@ def trained(tmp_path_factory, toy_root):
     """Work dir of one finished run: the heads' two configs share everything else."""
     folder = tmp_path_factory.mktemp('trained') / 'run'
     env = {**os.environ, 'TOY_ROOT': str(toy_root), 'OMP_NUM_THREADS': '1', 'PYTHONPATH': ''}
-    command = [sys.executable, '-W', 'ignore', ROOT / 'tools/train.py', TOY, '--work-dir', folder]
+    command = [sys.executable, ROOT / 'tools/train.py', TOY, '--work-dir', folder]
     done = run_command([*command, *small()], env=env, cwd=folder.parent)
     assert done.returncode == 0, done.stderr
+    assert done.stderr == ''
     return folder, done.stdout
+
+
+def test_the_screen_has_the_summary_and_the_progress(trained):
+    folder, output = trained
+    lines = output.splitlines()
+    assert lines[:2] == ['', 'Training'], output[:2000]
+    assert 'System environment' not in output
+    (log,) = folder.glob('*/*.log')
+    for text in ('System environment', 'Config:', 'Initialization information', 'Hooks will be'):
+        assert text in log.read_text()
+
+
+def next_steps(output):
+    rows = output[output.index('\nNext\n') :].split('\n\n')[0].splitlines()[2:]
+    return dict(row.split(maxsplit=1) for row in rows)
+
+
+def test_a_training_ends_with_commands_that_run(trained, tmp_path, toy_root):
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': ''}
+    env.pop('TOY_ROOT', None)  # the commands hold all that they need
+    rows = next_steps(trained[1])
+    assert list(rows) == ['test', 'report', 'predict']
+    assert rows['report'].startswith(f'{rows["test"]} --report ')
+    for name, last, left in (
+        ('report', {'predict'}, 'report/index.html'),
+        ('predict', set(), 'predictions/val_00000.png'),
+    ):
+        command = shlex.split(rows[name])
+        assert command[0] == 'python'
+        done = run_command([sys.executable, *command[1:]], env=env, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, ''), done.stdout
+        assert set(next_steps(done.stdout)) == last if last else 'Next' not in done.stdout
+        assert (trained[0] / left).is_file() or (tmp_path / left).is_file()
 
 
 def test_summary_says_what_a_person_wants_to_know(trained):

@@ -1,0 +1,59 @@
+"""What of the log reaches the terminal; the log file has all of it."""
+
+import logging
+
+from mmengine.logging import MMLogger, print_log
+from mmengine.runner import Runner, checkpoint
+
+#: How messages of mmengine and mmcv begin that describe their own workings.
+HIDDEN = (
+    f'\n{"-" * 60}\nSystem environment:',
+    'Config:\n',
+    'Using env variable',
+    'Distributed training is not used, all SyncBatchNorm',
+    'Hooks will be executed in the following order',
+    'The prefix is not set in metric class',
+    '"FileClient" will be deprecated',
+    '"HardDiskBackend" is the alias',
+    'Checkpoints will be saved to',
+    'paramwise_options -- ',
+    'Exp name: ',
+    'load model from: ',
+    'Loads checkpoint by ',
+    'Load checkpoint from ',
+)
+
+
+def reaches_screen(record: logging.LogRecord) -> bool:
+    """Whether a message is more than a description of mmengine's own workings."""
+    # How each parameter was initialised: hundreds of lines, where there is no log file.
+    return record.funcName != '_dump_init_info' and not record.getMessage().startswith(HIDDEN)
+
+
+def clear_screen(logger: MMLogger) -> None:
+    """Keep on the terminal only what :func:`reaches_screen`; files keep everything."""
+    for handler in logger.handlers:
+        if not isinstance(handler, logging.FileHandler):
+            handler.addFilter(reaches_screen)
+
+
+def with_clear_screen(kind: type[Runner]) -> type[Runner]:
+    """Return a runner's class whose log is cleared before the first message."""
+
+    class ClearRunner(kind):
+        def build_logger(self, *args, **kwargs) -> MMLogger:
+            logger = super().build_logger(*args, **kwargs)
+            clear_screen(logger)
+            return logger
+
+    ClearRunner.__name__ = ClearRunner.__qualname__ = kind.__name__  # as errors and logs name it
+    return ClearRunner
+
+
+def log_loaded_files() -> None:
+    """Let mmengine log which files it loads; without a logger it prints that."""
+    checkpoint.print_log = _log
+
+
+def _log(message: str, logger=None, level: int = logging.INFO) -> None:
+    print_log(message, 'current' if logger is None else logger, level)
