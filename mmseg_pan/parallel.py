@@ -33,14 +33,16 @@ def available_cores() -> int:
 
 
 def progress_bar() -> Progress:
-    """Return a progress bar on stderr, so that stdout contains only results."""
+    """Return a progress bar on stderr; without a terminal there, one that shows nothing."""
+    console = Console(stderr=True)
     return Progress(
         TextColumn('{task.description}'),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
+        disable=not console.is_terminal,
     )
 
 
