@@ -77,7 +77,13 @@ def _tool_path(name: str) -> Path:
 
 
 def _line(*words) -> str:
-    return join(['python', *map(str, words)])
+    return join(['python', *map(_short, words)])
+
+
+def _short(word: str | Path) -> str:
+    """A path below the current folder without it."""
+    path, here = Path(word), Path.cwd()
+    return str(path.relative_to(here) if path.is_relative_to(here) else word)
 
 
 def _in_one_process(words: Sequence[str]) -> list[str]:

@@ -50,6 +50,12 @@ class Data:
         return dict(img_path=f'my photos/{index}.jpg')
 
 
+def test_paths_below_the_current_folder_are_short(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    words = 'train.py', tmp_path / 'run' / 'a.pth', tmp_path.parent / 'b', '--out'
+    assert next_steps._line(*words) == f'python train.py run/a.pth {tmp_path.parent}/b --out'
+
+
 def after_test(monkeypatch, capsys, report=False, config='c.py', dataset=None):
     monkeypatch.setattr(next_steps.sys, 'argv', ['tools/test.py'])
     loader = SimpleNamespace(dataset=dataset or Data())
