@@ -64,13 +64,13 @@ def set_up(stack: str) -> Path:
 
 
 def refuse(sentence: str) -> NoReturn:
-    """End as the other tools do where a user can help."""
+    """Exit as the other tools do on a user error."""
     print(f'error: {sentence}', file=sys.stderr)
     sys.exit(2)
 
 
 def check_machine() -> None:
-    """End with one sentence where no environment can be made."""
+    """Exit with an error message if no environment can be made."""
     if not (find_spec('venv') and find_spec('ensurepip')):
         package = 'python{}.{}-venv'.format(*sys.version_info)
         refuse(
@@ -92,7 +92,7 @@ def make_environment(folder: Path) -> None:
 
 
 def check_opencv(python: Path) -> None:
-    """End with one sentence where OpenCV lacks libraries of the system, as on servers."""
+    """Exit with an error message if OpenCV lacks system libraries, as on many servers."""
     done = subprocess.run([python, '-c', 'import cv2'], capture_output=True, text=True)
     if done.returncode and 'cannot open shared object file' in done.stderr:
         library = done.stderr.strip().splitlines()[-1].split(': ')[1]
