@@ -1,5 +1,6 @@
 """INT8 quantization of OpenVINO networks for CPUs, with NNCF."""
 
+import logging
 import tempfile
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def quantize(
             '"tools/deployment/export.py ... --format openvino".'
         )
     out = name_network(out, SUFFIXES['openvino'], inputs=[file])
-    nncf, openvino = library('nncf'), library('openvino')
+    nncf, openvino = _import_nncf(), library('openvino')
     segmentor = ExportedSegmentor(str(file))
     indices = np.linspace(0, len(dataset) - 1, min(images, len(dataset))).astype(int).tolist()
     inputs = _Inputs(segmentor, dataset)
@@ -72,6 +73,16 @@ def quantize(
         open_exported(draft)
         move_network(draft, out)
     return out
+
+
+def _import_nncf():
+    """Import NNCF without its list of layers, and without torch's search for CUDA's compiler."""
+    logging.getLogger('torch.utils.cpp_extension').addFilter(
+        lambda record: not record.getMessage().startswith('No CUDA runtime is found')
+    )
+    nncf = library('nncf')
+    nncf.set_log_level(logging.WARNING)
+    return nncf
 
 
 class _Inputs:
