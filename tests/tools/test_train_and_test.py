@@ -65,7 +65,8 @@ def next_steps(output):
     return dict(row.split(maxsplit=1) for row in rows)
 
 
-def test_a_training_ends_with_commands_that_run(trained, tmp_path, toy_root):
+def test_a_training_ends_with_commands_that_run(trained):
+    here = trained[0].parent  # where it was typed
     env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': ''}
     env.pop('TOY_ROOT', None)  # the commands hold all that they need
     rows = next_steps(trained[1])
@@ -77,10 +78,10 @@ def test_a_training_ends_with_commands_that_run(trained, tmp_path, toy_root):
     ):
         command = shlex.split(rows[name])
         assert command[0] == 'python'
-        done = run_command([sys.executable, *command[1:]], env=env, cwd=tmp_path)
+        done = run_command([sys.executable, *command[1:]], env=env, cwd=here)
         assert (done.returncode, done.stderr) == (0, ''), done.stdout
         assert set(next_steps(done.stdout)) == last if last else 'Next' not in done.stdout
-        assert (trained[0] / left).is_file() or (tmp_path / left).is_file()
+        assert (trained[0] / left).is_file() or (here / left).is_file()
 
 
 def test_summary_says_what_a_person_wants_to_know(trained):
