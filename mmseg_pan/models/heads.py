@@ -167,7 +167,7 @@ class PANHead(FPAHead):
         if not isinstance(in_channels, int):
             kwargs.setdefault('input_transform', 'multiple_select')
         super().__init__(in_channels=in_channels, **kwargs)
-        options = dict(kernel_size=low_level_kernel_size, context=context)
+        options: dict = dict(kernel_size=low_level_kernel_size, context=context)
         self.gau = nn.ModuleList(
             RefinementUpsample(low_channels, self.channels, **self._block_cfg)
             if refinement
