@@ -41,7 +41,7 @@ def gather_attention(model: BaseSegmentor, image: np.ndarray) -> list[Attention]
         image: As the pipeline's loader gives it, ``(H, W, 3)`` uint8, BGR, by default.
 
     Returns:
-        FPA first, then the GAU blocks from deep to shallow; FPAs without a pyramid and GAUs without
+        FPA first, then the GAU blocks from deep to shallow; FPA without a pyramid and GAU without
         a gate are left out.
 
     Raises:
