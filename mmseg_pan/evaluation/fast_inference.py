@@ -12,6 +12,7 @@ from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
 
+from mmseg_pan.devices import has_bfloat16
 from mmseg_pan.errors import UserError
 
 from .fusion import fuse_conv_bn
@@ -74,7 +75,7 @@ def _run_under_autocast(model: BaseSegmentor, dtype: torch.dtype) -> None:
     device = next(model.parameters()).device.type
     if dtype is not torch.bfloat16:
         raise UserError(f'Inference under autocast is in bfloat16, not {dtype}.')
-    if device == 'cuda' and not torch.cuda.is_bf16_supported():
+    if device == 'cuda' and not has_bfloat16():
         raise UserError(
             f'--amp tests in bfloat16, and {torch.cuda.get_device_name()} has none; leave it out.'
         )
