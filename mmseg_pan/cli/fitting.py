@@ -59,7 +59,7 @@ def check_fitting(cfg: Config) -> None:
 
 def _check_numbers(cfg: Config) -> None:
     for key, least in _LEAST.items():
-        value = cfg
+        value = cfg._cfg_dict
         for part in key.split('.'):
             value = value.get(part) if isinstance(value, dict) else None
         whole = isinstance(value, int) and not isinstance(value, bool)

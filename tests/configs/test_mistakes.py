@@ -15,7 +15,7 @@ AUX = "dict(type='FCNHead',in_channels=64,in_index={},channels=16,num_classes=7)
 MISTAKES = {
     'unknown head': ({f'{HEAD}.type': 'PANhead'}, 'mean PANHead'),
     'unknown backbone': ({'model.backbone.type': 'ResNetV1'}, 'not registered .did you mean ResN'),
-    'unknown loss': ({f'{HEAD}.loss_decode.type': 'CrossEntropy'}, 'mean CrossEntropyLoss'),
+    'unknown loss': ({f'{HEAD}.loss_decode.type': 'CrossEntropyLos'}, 'mean CrossEntropyLoss'),
     'unknown transform': ({'train_dataloader.dataset.pipeline.0.type': 'LoadImage'}, 'LoadImage'),
     'unknown hook': ({'default_hooks.logger.type': 'LogerHook'}, 'mean LoggerHook'),
     'unknown optimizer': ({'optim_wrapper.optimizer.type': 'adamw'}, 'mean AdamW'),
@@ -40,7 +40,6 @@ MISTAKES = {
     'class_weight': ({f'{HEAD}.loss_decode.class_weight': [1.0, 2.0]}, 'of 2 numbers'),
     'in_index': ({f'{HEAD}.in_index': [0, 1, 2, 7]}, r'in_index=\[0, 1, 2, 7\], .* 4 levels'),
     'in_channels': ({f'{HEAD}.in_channels': [16, 32]}, '4 levels in in_index and 2 in in_ch'),
-    'size': ({'model.data_preprocessor.size': (64, 64)}, 'set both to the same size'),
     'save_best': ({'default_hooks.checkpoint.save_best': 'mDice'}, 'mDice, which val_evaluator'),
     'iou_metrics': (
         {'default_hooks.checkpoint.save_best': 'mIoU', 'val_evaluator.iou_metrics': ['mDise']},
