@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from mmengine.config import Config
 from mmseg.evaluation import IoUMetric
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import METRICS, MODELS
 
 from mmseg_pan.errors import UserError
@@ -79,7 +80,11 @@ def _check_numbers(cfg: Config) -> None:
 
 
 def _check_class_weight(name: str, head: dict) -> None:
-    classes = head.get('num_classes')
+    kind = registered(head.get('type'), MODELS)
+    stock = getattr(kind, 'loss_by_feat', None) is BaseDecodeHead.loss_by_feat
+    if not (stock or str(getattr(kind, '__module__', '')).startswith('mmseg_pan.')):
+        return  # it may count a class of its own, for what is no object
+    classes = head.get('num_classes') if 'out_channels' not in head else None
     for loss in entries(head.get('loss_decode')):
         weights = loss.get('class_weight')
         if not (classes and isinstance(weights, (list, tuple))):
@@ -121,34 +126,48 @@ def _check_levels(cfg: Config, name: str, head: dict) -> None:
 
 
 def _check_crop(cfg: Config) -> None:
-    """Check that no image that is trained on is larger than what batches are padded to."""
+    """Check that images smaller than the crop are padded to its size, not to a smaller one."""
     model = cfg.get('model') or {}
     before = model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
     size = before.get('size')
     loader = cfg.get('train_dataloader') or {}
-    loader = loader if isinstance(loader, dict) else {}
-    for steps in _pipelines(loader.get('dataset')):
-        crop = None
+    if not (size and isinstance(loader, dict) and loader.get('batch_size', 1) > 1):
+        return
+    for steps in pipelines(loader.get('dataset')):
+        crop = shortest = None
         for step in steps:
             kind = str(step.get('type'))
             if kind.endswith('RandomCrop'):
                 crop = step.get('crop_size')
             elif 'Resize' in kind or 'Pad' in kind or 'Mosaic' in kind:
-                crop = None
+                crop, shortest = None, _shortest(step)
         crop = (crop, crop) if isinstance(crop, int) else crop
-        if size and crop and any(a > b for a, b in zip(crop, size, strict=False)):
+        if not (crop and shortest):
+            continue
+        # Some images are shorter than the crop, and others longer than what they are padded to.
+        if shortest[0] < min(crop) and min(shortest[1], *crop) > max(size):
             raise UserError(
                 f'The training pipeline crops images of {tuple(crop)}, and batches are padded to '
                 f'data_preprocessor.size={tuple(size)}; set both to the same size.'
             )
 
 
-def _pipelines(dataset) -> Iterator[list]:
+def _shortest(step: dict) -> tuple[float, float] | None:
+    """How long the shorter edge is at most after a random resize, at its lowest and highest."""
+    scale, ratios = step.get('scale'), step.get('ratio_range')
+    known = str(step.get('type')).endswith('RandomResize') and step.get('keep_ratio')
+    if not (known and scale and ratios and all(isinstance(edge, int) for edge in scale)):
+        return None
+    return min(scale) * ratios[0], min(scale) * ratios[1]
+
+
+def pipelines(dataset) -> Iterator[list]:
+    """The pipelines of a data set and of those inside it."""
     for item in entries(dataset):
         if item.get('pipeline'):
             yield item['pipeline']
-        yield from _pipelines(item.get('dataset'))
-        yield from _pipelines(item.get('datasets'))
+        yield from pipelines(item.get('dataset'))
+        yield from pipelines(item.get('datasets'))
 
 
 def _check_best(cfg: Config) -> None:

@@ -137,9 +137,12 @@ def _check_part(place: str, part: dict, found: Registry | None) -> None:
     if kind is None and found is registry.OPTIM_WRAPPERS:
         kind = 'OptimWrapper'
     owner = _resolve(place, kind, found) if isinstance(kind, str) else kind
+    if kind is not None and (owner is None or owner.__module__.split('.')[0] not in _KNOWN):
+        return
+    if owner is not None and owner.__name__ == 'Albu':  # its types are albumentations' own
+        return
+    _check_nested(place, part)  # first: where a library is missing, classes have fewer arguments
     if callable(owner):
-        if owner.__module__.split('.')[0] not in _KNOWN:
-            return
         if found is registry.OPTIM_WRAPPERS:
             if not part.get('constructor'):
                 _check_names(place, part, _WRAPPER | (_arguments(owner) or set()))
@@ -147,7 +150,6 @@ def _check_part(place: str, part: dict, found: Registry | None) -> None:
             names = _arguments(owner)
             if names is not None:
                 _check_names(place, part, names | _COMMON)
-    _check_nested(place, part)
 
 
 def _check_nested(place: str, part: dict) -> None:

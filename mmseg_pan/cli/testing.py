@@ -1,7 +1,6 @@
 """How the flags of ``tools/test.py`` change a config."""
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 from mmengine.config import Config
@@ -12,7 +11,6 @@ from mmseg.evaluation import CityscapesMetric, IoUMetric
 from mmseg.evaluation.metrics import citys_metric
 from mmseg.models.segmentors import SegTTAModel
 from mmseg.registry import METRICS, MODELS
-from torch import nn
 
 from mmseg_pan.configs.contents import single_entries
 from mmseg_pan.errors import UserError
@@ -194,18 +192,15 @@ class FittingCheckpointHook(Hook):
     def __init__(self, source: str):
         self.source = source
 
-    def before_test(self, runner: Runner) -> None:
-        """Let batches hold images of several sizes, which MMSegmentation cannot stack."""
-        model = _network(runner)
-        model.test_step = partial(_image_by_image, model.test_step)
-
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Rename the weights to the network's names.
 
         Raises:
             UserError: If they do not fit.
         """
-        model = _network(runner)
+        model = runner.model
+        while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+            model = model.module
         state = checkpoint.get('state_dict')
         state = state if isinstance(state, dict) else named_tensors(checkpoint, self.source)
         known = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
@@ -213,22 +208,3 @@ class FittingCheckpointHook(Hook):
         metainfo = getattr(runner.test_loop.dataloader.dataset, 'metainfo', {})
         if metainfo.get('classes'):
             check_class_names(known.get('classes'), metainfo['classes'], self.source)
-
-
-def _network(runner: Runner) -> nn.Module:
-    """The segmentor of a runner, without wrappers."""
-    model = runner.model
-    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
-        model = model.module
-    return model
-
-
-def _image_by_image(step: Callable, data: dict) -> list:
-    """Test a batch, image by image where their sizes differ."""
-    images = data['inputs']
-    if len({tuple(image.shape) for image in images}) == 1:
-        return step(data)
-    found = []
-    for number in range(len(images)):
-        found += step({key: [values[number]] for key, values in data.items()})
-    return found

@@ -1,6 +1,7 @@
 """Faster inference: folded batch norms, channels-last, bfloat16, label maps only."""
 
 import copy
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -95,6 +96,15 @@ def _run_under_autocast(model: BaseSegmentor, dtype: torch.dtype) -> None:
             head.predict_by_feat = partial(resize_in_float32, head.predict_by_feat)
 
 
+def _test_sizes_apart(step: Callable[[dict], list], data: dict) -> list:
+    """Test a batch; image by image where sizes differ, which MMSegmentation refuses to stack."""
+    images = data['inputs']
+    if len({image.shape for image in images}) == 1:
+        return step(data)
+    singles = ({key: [each[n]] for key, each in data.items()} for n in range(len(images)))
+    return [sample for single in singles for sample in step(single)]
+
+
 @HOOKS.register_module()
 class FastTestHook(Hook):
     """Test a prepared copy of the model; the runner's own comes back afterwards.
@@ -135,6 +145,8 @@ class FastTestHook(Hook):
                 dtype=torch.bfloat16 if self.amp else None,
                 labels_only=self.labels_only and not wraps,
             )
+        if segmentor is model:
+            segmentor.test_step = partial(_test_sizes_apart, segmentor.test_step)
         runner.model = model
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:

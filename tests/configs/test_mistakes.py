@@ -4,8 +4,11 @@ import runpy
 import sys
 
 import pytest
+from mmengine.config import Config
 
 from mmseg_pan import UserError, cli
+from mmseg_pan.cli.fitting import check_fitting, pipelines
+from mmseg_pan.cli.parts import check_parts
 from tests.paths import ROOT, TOY
 
 HEAD = 'model.decode_head'
@@ -77,6 +80,32 @@ def test_shipped_configs_pass_and_need_no_workers(path):
     cfg = cli.load_config(str(path), {f'{s}_dataloader.num_workers': 0 for s in splits})
     for split in splits:
         assert not (cfg.get(f'{split}_dataloader') or {}).get('persistent_workers')
+
+
+def test_types_of_others_are_theirs():
+    """Albumentations' transforms are in no registry, and heads may weigh a class of their own."""
+    cfg = Config.fromfile(TOY)
+    albu = dict(type='Albu', transforms=[dict(type='RandomGamma', gamma_limit=3)])
+    cfg.train_dataloader.dataset.pipeline.insert(2, albu)
+    check_parts(cfg)
+    loss = dict(type='CrossEntropyLoss', class_weight=[1.0] * 4)
+    cfg.model.decode_head = dict(type='SideAdapterCLIPHead', num_classes=3, loss_decode=[loss])
+    check_fitting(cfg)
+
+
+def test_a_crop_that_batches_are_not_padded_to():
+    """Where every image is longer than the crop, or comes alone, the smaller size does nothing."""
+    cfg = Config.fromfile(ROOT / 'configs/pan/pan_r101-d16_voc.py')
+    check_fitting(cfg)
+    cfg.model.data_preprocessor.size = (256, 256)
+    with pytest.raises(UserError, match=r'crops images of \(512, 512\), .* the same size'):
+        check_fitting(cfg)
+    batch, cfg.train_dataloader.batch_size = cfg.train_dataloader.batch_size, 1
+    check_fitting(cfg)
+    cfg.train_dataloader.batch_size = batch
+    for pipeline in pipelines(cfg.train_dataloader.dataset):
+        pipeline[2].ratio_range = (1.0, 2.0)
+    check_fitting(cfg)
 
 
 def test_clip_grad_where_it_is_none():
