@@ -20,7 +20,7 @@ from mmseg_pan.weights.fit import check_class_names
 from mmseg_pan.weights.trust import check_readable
 from mmseg_pan.weights.zoo import find_download
 
-from .labels import check_ignore_index
+from .labels import check_ignore_index, heads
 
 
 def check_pretrained(cfg: Config) -> None:
@@ -163,13 +163,13 @@ def _check_classes(cfg: Config, names: Sequence[str]) -> None:
     model = model.get('module') or model
     if model.get('type') == 'ExportedSegmentor':
         check_class_names(open_exported(model['file'])[1].classes, names, model['file'])
-    head = model.get('decode_head') or {}
-    for one in head if isinstance(head, list) else [head]:
-        if classes > one.get('num_classes', classes):
+    for name, head in heads(cfg):
+        if classes > head.get('num_classes', classes):
+            key = name.replace('.module', '').replace('[', '.').replace(']', '')
             raise UserError(
-                f'The data set has {classes} classes, and decode_head of {cfg.filename} has '
-                f'num_classes={one["num_classes"]}; type "--cfg-options '
-                f'model.decode_head.num_classes={classes}".'
+                f'The data set has {classes} classes, and {key.removeprefix("model.")} of '
+                f'{cfg.filename} has num_classes={head["num_classes"]}; type "--cfg-options '
+                f'{key}.num_classes={classes}".'
             )
 
 

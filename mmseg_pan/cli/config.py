@@ -16,7 +16,9 @@ from mmseg_pan.errors import UserError
 from mmseg_pan.files import disk_errors_explained, exclusive
 from mmseg_pan.outputs import check_writable
 
+from .fitting import check_fitting, without_workers
 from .labels import registered, settle_ignore_index
+from .parts import apply_options, check_parts
 from .screen import with_clear_screen
 from .testing import count_fast
 
@@ -34,10 +36,14 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
 
     Raises:
         UserError: If there is no such file, if it is for MMSegmentation 0.x or imports missing
-            modules, or if its parts ignore different ids.
+            modules, if its types, arguments and numbers do not fit, or if its parts ignore
+            different ids.
     """
     cfg = read_config(path)
-    cfg.merge_from_dict(options or {})
+    apply_options(cfg, options or {})
+    check_parts(cfg)
+    check_fitting(cfg)
+    without_workers(cfg)
     settle_ignore_index(cfg)
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'./work_dirs/{Path(path).stem}'
     return cfg

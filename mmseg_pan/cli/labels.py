@@ -35,7 +35,7 @@ def settle_ignore_index(cfg: Config) -> None:
     Raises:
         UserError: If two places set different ids, or the id cannot be in a mask.
     """
-    owners = [*_datasets(cfg), *_heads(cfg), *_metrics(cfg)]
+    owners = [*_datasets(cfg), *heads(cfg), *_metrics(cfg)]
     values = [
         (name, item['ignore_index'])
         for name, item in owners
@@ -83,7 +83,7 @@ def check_ignore_index(cfg: Config, dataset, split: str) -> None:
     ignored = getattr(dataset, 'ignore_index', None)
     if ignored is None:
         return
-    others = [*_heads(cfg), *((n, i) for n, i in _metrics(cfg) if n.startswith(split))]
+    others = [*heads(cfg), *((n, i) for n, i in _metrics(cfg) if n.startswith(split))]
     for name, item in others:
         value = item.get('ignore_index', USUAL)
         if value is not None and value != ignored:
@@ -108,7 +108,8 @@ def _datasets(cfg: Config) -> Iterator[tuple[str, dict]]:
             yield from single_entries(f'{split}_dataloader.dataset', loader.get('dataset') or {})
 
 
-def _heads(cfg: Config) -> Iterator[tuple[str, dict]]:
+def heads(cfg: Config) -> Iterator[tuple[str, dict]]:
+    """Decode and auxiliary heads of a config, with their places."""
     model = cfg.get('model') or {}
     prefix = 'model'
     while isinstance(model.get('module'), dict):  # test-time augmentation

@@ -29,7 +29,7 @@ def set_amp(cfg: Config) -> None:
             '"--cfg-options optim_wrapper.type=BFloat16OptimWrapper".'
         )
     kind = _wrapper_kind(cfg, '--amp')
-    if torch.cuda.is_available() and not torch.cuda.is_bf16_supported():
+    if torch.cuda.is_available() and not has_bfloat16():
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
     elif kind == 'OptimWrapper':

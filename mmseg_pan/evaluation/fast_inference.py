@@ -1,6 +1,7 @@
 """Faster inference: folded batch norms, channels-last, bfloat16, label maps only."""
 
 import copy
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -12,6 +13,7 @@ from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
 
+from mmseg_pan.devices import has_bfloat16
 from mmseg_pan.errors import UserError
 
 from .fusion import fuse_conv_bn
@@ -74,7 +76,7 @@ def _run_under_autocast(model: BaseSegmentor, dtype: torch.dtype) -> None:
     device = next(model.parameters()).device.type
     if dtype is not torch.bfloat16:
         raise UserError(f'Inference under autocast is in bfloat16, not {dtype}.')
-    if device == 'cuda' and not torch.cuda.is_bf16_supported():
+    if device == 'cuda' and not has_bfloat16():
         raise UserError(
             f'--amp tests in bfloat16, and {torch.cuda.get_device_name()} has none; leave it out.'
         )
@@ -92,6 +94,15 @@ def _run_under_autocast(model: BaseSegmentor, dtype: torch.dtype) -> None:
     for head in model.modules():
         if isinstance(head, BaseDecodeHead):
             head.predict_by_feat = partial(resize_in_float32, head.predict_by_feat)
+
+
+def _test_sizes_apart(step: Callable[[dict], list], data: dict) -> list:
+    """Test a batch; image by image where sizes differ, which MMSegmentation refuses to stack."""
+    images = data['inputs']
+    if len({image.shape for image in images}) == 1:
+        return step(data)
+    singles = ({key: [each[n]] for key, each in data.items()} for n in range(len(images)))
+    return [sample for single in singles for sample in step(single)]
 
 
 @HOOKS.register_module()
@@ -134,6 +145,8 @@ class FastTestHook(Hook):
                 dtype=torch.bfloat16 if self.amp else None,
                 labels_only=self.labels_only and not wraps,
             )
+        if segmentor is model:
+            segmentor.test_step = partial(_test_sizes_apart, segmentor.test_step)
         runner.model = model
 
     def after_test_epoch(self, runner: Runner, metrics: dict | None = None) -> None:

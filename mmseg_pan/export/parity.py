@@ -65,7 +65,7 @@ def compare_networks(
             row['seconds'].append(seconds)
             truth = sample.gt_sem_seg.data
             row['matrix'] = row['matrix'] + confusion_matrix(
-                truth[0].numpy(), prediction[0].cpu().numpy(), classes, ignored
+                truth[0].cpu().numpy(), prediction[0].cpu().numpy(), classes, ignored
             )
         pixels += labels.numel() if step else 0
     times = found['reference']['seconds']
@@ -152,7 +152,7 @@ def segment(model: BaseSegmentor, batch: dict) -> tuple[Tensor, float]:
         start = time.perf_counter()
         logits = model.inference(data['inputs'], metas)
         seconds = time.perf_counter() - start
-    return logits.float(), seconds
+    return logits.float().cpu(), seconds
 
 
 def parity_table(rows: Mapping[str, Mapping[str, float]]) -> str:

@@ -19,7 +19,12 @@ class SumByImage(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx, logits: Tensor, labels: Tensor, ignore_index: int, align_corners: bool
+        ctx,
+        logits: Tensor,
+        labels: Tensor,
+        ignore_index: int,
+        align_corners: bool,
+        weight: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Compare (N, C, h, w) with (N, H, W); returns two scalars."""
         differentiate = ctx.needs_input_grad[0]
@@ -31,14 +36,16 @@ class SumByImage(torch.autograd.Function):
             # In the usual memory format: softmax over channels-last would copy it back.
             image = image.detach().to(precise).contiguous().requires_grad_(differentiate)
             with torch.set_grad_enabled(differentiate):
-                full, loss = _resized_cross_entropy(image, label, ignore_index, align_corners)
+                full, loss = _resized_cross_entropy(
+                    image, label, ignore_index, align_corners, weight
+                )
             if differentiate:
                 gradients += torch.autograd.grad(loss, image)
             total += loss.detach()
             correct += count_right(full.detach(), label, ignore_index)
         if differentiate:
             ctx.save_for_backward(torch.cat(gradients), logits, labels)
-            ctx.rules = ignore_index, align_corners
+            ctx.rules = ignore_index, align_corners, weight
         ctx.mark_non_differentiable(correct)
         return total, correct
 
@@ -50,18 +57,19 @@ class SumByImage(torch.autograd.Function):
             wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
             _, total = _resized_cross_entropy(wide, labels, *ctx.rules)
             (found,) = torch.autograd.grad(total, logits, gradient, create_graph=True)
-            return found, None, None, None
-        return (computed * gradient).to(logits.dtype), None, None, None
+            return found, None, None, None, None
+        return (computed * gradient).to(logits.dtype), None, None, None, None
 
 
 def _resized_cross_entropy(
-    logits: Tensor, labels: Tensor, ignore_index: int, align_corners: bool
+    logits: Tensor, labels: Tensor, ignore_index: int, align_corners: bool, weight: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Resized logits, and the sum of their cross entropy."""
     full = resize(
         logits, labels.shape[1:], mode='bilinear', align_corners=align_corners, warning=False
     )
-    return full, F.cross_entropy(full, labels, reduction='sum', ignore_index=ignore_index)
+    loss = F.cross_entropy(full, labels, weight, reduction='sum', ignore_index=ignore_index)
+    return full, loss
 
 
 def count_right(logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
@@ -124,7 +132,8 @@ def applies_to(head: BaseDecodeHead) -> bool:
     return (
         type(loss) is CrossEntropyLoss
         and not (loss.use_sigmoid or loss.use_mask)
-        and loss.class_weight is None
+        # MMSeg's own cannot do both.
+        and (loss.class_weight is None or loss.avg_non_ignore)
         and loss.reduction == 'mean'
         and head.sampler is None
     )
@@ -144,9 +153,16 @@ def cross_entropy_by_image(head: BaseDecodeHead, logits: Tensor, labels: Tensor)
         The loss by its name, and the pixel accuracy in percent as 'acc_seg'.
     """
     loss = head.loss_decode
-    total, correct = SumByImage.apply(logits, labels, head.ignore_index, head.align_corners)
-    counted = (labels != head.ignore_index).sum()
+    weight = loss.class_weight
+    if weight is not None:
+        weight = torch.tensor(weight, device=logits.device)
+        weight = weight.to(torch.promote_types(logits.dtype, torch.float32))
+    total, correct = SumByImage.apply(logits, labels, head.ignore_index, head.align_corners, weight)
+    counts = labels != head.ignore_index
+    counted = counts.sum()
     pixels = counted if loss.avg_non_ignore else labels.numel()
+    if weight is not None:
+        pixels = weight[labels[counts]].sum()
     epsilon = torch.finfo(torch.float32).eps  # as in MMSeg: no pixel counts, no division by zero
     return {
         loss.loss_name: loss.loss_weight * total / (pixels + epsilon),

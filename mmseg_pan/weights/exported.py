@@ -177,8 +177,8 @@ class ExportedSegmentor(BaseSegmentor):
             resized = resized.round().to(torch.uint8)
         # A network of fixed size takes one image at a time.
         parts = resized.split(1) if self.about.shape else [resized]
-        found = [torch.from_numpy(self.run(part.contiguous().numpy())) for part in parts]
-        logits = torch.cat(found)
+        found = [torch.from_numpy(self.run(part.contiguous().cpu().numpy())) for part in parts]
+        logits = torch.cat(found).to(inputs.device)
         if wanted == [*size]:
             return logits
         return F.interpolate(logits, size, mode='bilinear', align_corners=self.align_corners)

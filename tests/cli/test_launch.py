@@ -160,7 +160,7 @@ def test_a_config_that_states_no_total_batch_keeps_its_batch(cfg):
 )
 def test_amp_takes_bfloat16_where_it_is(cfg, monkeypatch, cuda, bfloat16, expected):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda)
-    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda: bfloat16)
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda **_: bfloat16)
     monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: True)
     cli.set_amp(cfg)
     assert cfg.optim_wrapper == expected

@@ -1,11 +1,14 @@
 """Faster testing through the runner and tools/test.py on toy data."""
 
 import json
+import shutil
 
 import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.registry import init_default_scope
+from PIL import Image
 
 from mmseg_pan import cli
 from tests.paths import ROOT
@@ -22,6 +25,7 @@ OPTIONS = {
 @pytest.fixture(scope='module')
 def toy_checkpoint(tmp_path_factory):
     path = tmp_path_factory.mktemp('toy') / 'toy.pth'
+    init_default_scope('mmseg')  # this comes before the fixture of each test
     model = build_family('pan_r18-d16_toy')
     torch.save(dict(state_dict=model.state_dict(), meta={}), path)
     return path
@@ -69,6 +73,22 @@ def test_the_hook_works_on_a_copy(toy_runner):
     assert runner.model is model
     assert len(norms(model)) == count > 0
     assert next(model.backbone.parameters()).is_contiguous()
+
+
+@pytest.mark.parametrize('flags', [dict(fast=False), dict(fast=True)], ids=str)
+def test_batches_of_several_sizes(toy_runner, toy_root, tmp_path, monkeypatch, flags):
+    root = shutil.copytree(toy_root, tmp_path / 'sizes')
+    for folder in ('JPEGImages', 'SegmentationClass'):
+        file = sorted((root / folder).glob('val*'))[0]
+        Image.open(file).crop((0, 0, 64, 40)).save(file)
+    monkeypatch.setenv('TOY_ROOT', str(root))
+    found = []
+    for batch in (1, 2):
+        monkeypatch.setitem(OPTIONS, 'test_dataloader.batch_size', batch)
+        runner = toy_runner(**flags)
+        found.append(runner.test())
+        assert 'test_step' not in vars(runner.model)
+    assert found[0] == pytest.approx(found[1], abs=0.01)
 
 
 class Spy(Hook):

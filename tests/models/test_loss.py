@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from mmengine.structures import PixelData
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.structures import SegDataSample
+from torch.nn import functional as F
 
 from mmseg_pan.models import FPAHead
 from mmseg_pan.models.loss import SumByImage, applies_to
@@ -88,6 +89,45 @@ def test_any_other_loss_is_left_to_the_framework(options):
         assert stock.pop('acc_seg') != own.pop('acc_seg')
     assert {k: v.tolist() for k, v in stock.items()} == {k: v.tolist() for k, v in own.items()}
     assert torch.equal(stock_grad, own_grad)
+
+
+@pytest.mark.parametrize('ignored', [0.0, 0.3, 1.0])
+@pytest.mark.parametrize('align_corners', [False, True])
+def test_class_weights_without_ignored_pixels(ignored, align_corners):
+    """MMSeg cannot do both; torch's mean is over the weights of the pixels that count."""
+    torch.manual_seed(0)
+    weights = [1.0, 2.0, 0.5, 3.0, 0.0]
+    loss = dict(PLAIN, class_weight=weights, avg_non_ignore=True)
+    built = head(loss, align_corners=align_corners)
+    assert applies_to(built)
+    logits = (3 * torch.randn(3, 5, 6, 7)).requires_grad_()
+    labels = torch.randint(5, (3, 1, 20, 24))
+    labels[torch.rand(labels.shape) < ignored] = 255
+    data = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
+    found = built.loss_by_feat(logits, data)
+    (gradient,) = torch.autograd.grad(found['loss_ce'], logits)
+    if ignored == 1.0:
+        assert found['loss_ce'] == 0 and not gradient.any()
+        return
+    full = F.interpolate(logits, (20, 24), mode='bilinear', align_corners=align_corners)
+    expected = 0.7 * F.cross_entropy(full, labels[:, 0], torch.tensor(weights), ignore_index=255)
+    torch.testing.assert_close(found['loss_ce'], expected)
+    torch.testing.assert_close(gradient, torch.autograd.grad(expected, logits)[0])
+    accuracy = (full.argmax(1) == labels[:, 0])[labels[:, 0] != 255].float().mean() * 100
+    torch.testing.assert_close(found['acc_seg'][0], accuracy)
+
+
+def test_weighted_derivatives_in_float64():
+    labels = torch.randint(3, (2, 5, 6))
+    labels[0, 0] = 255
+    logits = torch.randn(2, 3, 3, 4, dtype=torch.float64, requires_grad=True)
+    weight = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
+
+    def total(x):
+        return SumByImage.apply(x, labels, 255, False, weight)[0]
+
+    assert torch.autograd.gradcheck(total, (logits,))
+    assert torch.autograd.gradgradcheck(total, (logits,))
 
 
 def test_autocast_compares_in_float32():

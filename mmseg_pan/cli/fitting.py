@@ -1,0 +1,204 @@
+"""Settings of a config that have to fit each other: class weights, sizes, levels, numbers."""
+
+import inspect
+from collections.abc import Iterator
+
+from mmengine.config import Config
+from mmseg.evaluation import IoUMetric
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.registry import METRICS, MODELS
+
+from mmseg_pan.errors import UserError
+from mmseg_pan.evaluation import SelectedIoUMetric
+
+from .labels import entries, heads, registered
+
+_IOU = dict(
+    mIoU=('aAcc', 'mIoU', 'mAcc'),
+    mDice=('aAcc', 'mDice', 'mAcc'),
+    mFscore=('aAcc', 'mFscore', 'mPrecision', 'mRecall'),
+)
+#: Keys of numbers, and the least that makes sense.
+_LEAST = {
+    'train_dataloader.batch_size': 1,
+    'val_dataloader.batch_size': 1,
+    'test_dataloader.batch_size': 1,
+    'train_dataloader.num_workers': 0,
+    'val_dataloader.num_workers': 0,
+    'test_dataloader.num_workers': 0,
+    'train_cfg.max_iters': 1,
+    'train_cfg.max_epochs': 1,
+    'train_cfg.val_interval': 1,
+    'default_hooks.logger.interval': 1,
+}
+_RATES = ('lr', 'weight_decay', 'momentum', 'eps')
+
+
+def without_workers(cfg: Config) -> None:
+    """Drop the settings of worker processes from loaders with ``num_workers=0``."""
+    for split in ('train', 'val', 'test'):
+        for loader in entries(cfg.get(f'{split}_dataloader')):
+            if loader.get('num_workers', 0) == 0:
+                loader.pop('prefetch_factor', None)
+                if loader.get('persistent_workers'):
+                    loader['persistent_workers'] = False
+
+
+def check_fitting(cfg: Config) -> None:
+    """Check numbers, class weights, levels, sizes and the metric of the best checkpoint.
+
+    Raises:
+        UserError: Naming the settings that do not fit.
+    """
+    _check_numbers(cfg)
+    for name, head in heads(cfg):
+        _check_class_weight(name, head)
+        _check_levels(cfg, name, head)
+    _check_crop(cfg)
+    _check_best(cfg)
+
+
+def _check_numbers(cfg: Config) -> None:
+    for key, least in _LEAST.items():
+        value = cfg._cfg_dict
+        for part in key.split('.'):
+            value = value.get(part) if isinstance(value, dict) else None
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and not (whole and value >= least):
+            raise UserError(
+                f'{key} is {value!r}, and it has to be a whole number, {least} or more; correct it.'
+            )
+    optimizer = (cfg.get('optim_wrapper') or {}).get('optimizer') or {}
+    for name in _RATES:
+        value = optimizer.get(name)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if value is not None and not (number and value >= 0) and not hasattr(value, 'item'):
+            raise UserError(
+                f'optim_wrapper.optimizer.{name} is {value!r}, and it has to be a number, 0 or '
+                'more; correct it.'
+            )
+
+
+def _check_class_weight(name: str, head: dict) -> None:
+    kind = registered(head.get('type'), MODELS)
+    stock = getattr(kind, 'loss_by_feat', None) is BaseDecodeHead.loss_by_feat
+    if not (stock or str(getattr(kind, '__module__', '')).startswith('mmseg_pan.')):
+        return  # it may count a class of its own, for what is no object
+    classes = head.get('num_classes') if 'out_channels' not in head else None
+    for loss in entries(head.get('loss_decode')):
+        weights = loss.get('class_weight')
+        if not (classes and isinstance(weights, (list, tuple))):
+            continue
+        if len(weights) != classes:
+            raise UserError(
+                f'{name}.loss_decode has class_weight of {len(weights)} numbers, and {name} has '
+                f'num_classes={classes}; give one number a class.'
+            )
+
+
+def _check_levels(cfg: Config, name: str, head: dict) -> None:
+    """Check ``in_index`` against the levels that a backbone gives, where no neck changes them."""
+    model = cfg.get('model') or {}
+    backbone = model.get('backbone')
+    if model.get('neck') or not isinstance(backbone, dict):
+        return
+    levels = backbone.get('out_indices')
+    if levels is None and backbone.get('type'):
+        kind = registered(backbone['type'], MODELS)
+        known = inspect.signature(kind).parameters if inspect.isclass(kind) else {}
+        levels = known['out_indices'].default if 'out_indices' in known else None
+    if not isinstance(levels, (list, tuple)) or 'in_index' not in head:
+        return
+    chosen = head['in_index']
+    for index in chosen if isinstance(chosen, (list, tuple)) else [chosen]:
+        if isinstance(index, int) and not -len(levels) <= index < len(levels):
+            raise UserError(
+                f'{name} has in_index={chosen}, and the backbone gives {len(levels)} levels; '
+                f'choose from 0 to {len(levels) - 1}.'
+            )
+    channels = head.get('in_channels')
+    both = isinstance(chosen, (list, tuple)) and isinstance(channels, (list, tuple))
+    if both and len(chosen) != len(channels):
+        raise UserError(
+            f'{name} has {len(chosen)} levels in in_index and {len(channels)} in in_channels; '
+            'give one number of channels a level.'
+        )
+
+
+def _check_crop(cfg: Config) -> None:
+    """Check that images smaller than the crop are padded to its size, not to a smaller one."""
+    model = cfg.get('model') or {}
+    before = model.get('data_preprocessor') or cfg.get('data_preprocessor') or {}
+    size = before.get('size')
+    loader = cfg.get('train_dataloader') or {}
+    if not (size and isinstance(loader, dict) and loader.get('batch_size', 1) > 1):
+        return
+    for steps in pipelines(loader.get('dataset')):
+        crop = shortest = None
+        for step in steps:
+            kind = str(step.get('type'))
+            if kind.endswith('RandomCrop'):
+                crop = step.get('crop_size')
+            elif 'Resize' in kind or 'Pad' in kind or 'Mosaic' in kind:
+                crop, shortest = None, _shortest(step)
+        crop = (crop, crop) if isinstance(crop, int) else crop
+        if not (crop and shortest):
+            continue
+        # Some images are shorter than the crop, and others longer than what they are padded to.
+        if shortest[0] < min(crop) and min(shortest[1], *crop) > max(size):
+            raise UserError(
+                f'The training pipeline crops images of {tuple(crop)}, and batches are padded to '
+                f'data_preprocessor.size={tuple(size)}; set both to the same size.'
+            )
+
+
+def _shortest(step: dict) -> tuple[float, float] | None:
+    """How long the shorter edge is at most after a random resize, at its lowest and highest."""
+    scale, ratios = step.get('scale'), step.get('ratio_range')
+    known = str(step.get('type')).endswith('RandomResize') and step.get('keep_ratio')
+    if not (known and scale and ratios and all(isinstance(edge, int) for edge in scale)):
+        return None
+    return min(scale) * ratios[0], min(scale) * ratios[1]
+
+
+def pipelines(dataset) -> Iterator[list]:
+    """The pipelines of a data set and of those inside it."""
+    for item in entries(dataset):
+        if item.get('pipeline'):
+            yield item['pipeline']
+        yield from pipelines(item.get('dataset'))
+        yield from pipelines(item.get('datasets'))
+
+
+def _check_best(cfg: Config) -> None:
+    """Check that the metric of the best checkpoint is one that the validation measures."""
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    chosen = hook.get('save_best')
+    if not chosen or chosen == 'auto' or not cfg.get('val_evaluator'):
+        return
+    measured = []
+    for metric in entries(cfg.val_evaluator):
+        kind = registered(metric.get('type'), METRICS)
+        if not (inspect.isclass(kind) and issubclass(kind, IoUMetric)):
+            return
+        prefix = f'{metric["prefix"]}/' if metric.get('prefix') else ''
+        for name in entries_of(metric.get('iou_metrics', 'mIoU')):
+            if name not in _IOU:
+                raise UserError(
+                    f'val_evaluator has iou_metrics={name}, which IoUMetric does not know; choose '
+                    f'from {", ".join(_IOU)}.'
+                )
+            measured += [prefix + key for key in _IOU[name]]
+        if issubclass(kind, SelectedIoUMetric):
+            measured.append(f'{prefix}mIoU_selected')
+    for name in entries_of(chosen):
+        if name not in measured:
+            raise UserError(
+                f'default_hooks.checkpoint has save_best={name}, which val_evaluator does not '
+                f'measure; choose from {", ".join(measured)}, or add it to iou_metrics.'
+            )
+
+
+def entries_of(value) -> list:
+    """A list of what is one value or several."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]

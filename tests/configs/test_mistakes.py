@@ -1,0 +1,122 @@
+"""Mistakes in settings: each is refused in one sentence before anything is written."""
+
+import runpy
+import sys
+
+import pytest
+from mmengine.config import Config
+
+from mmseg_pan import UserError, cli
+from mmseg_pan.cli.fitting import check_fitting, pipelines
+from mmseg_pan.cli.parts import check_parts
+from tests.paths import ROOT, TOY
+
+HEAD = 'model.decode_head'
+AUX = "dict(type='FCNHead',in_channels=64,in_index={},channels=16,num_classes=7)"
+
+#: --cfg-options, and what their sentence says.
+MISTAKES = {
+    'unknown head': ({f'{HEAD}.type': 'PANhead'}, 'mean PANHead'),
+    'unknown backbone': ({'model.backbone.type': 'ResNetV1'}, 'not registered .did you mean ResN'),
+    'unknown loss': ({f'{HEAD}.loss_decode.type': 'CrossEntropyLos'}, 'mean CrossEntropyLoss'),
+    'unknown transform': ({'train_dataloader.dataset.pipeline.0.type': 'LoadImage'}, 'LoadImage'),
+    'unknown hook': ({'default_hooks.logger.type': 'LogerHook'}, 'mean LoggerHook'),
+    'unknown optimizer': ({'optim_wrapper.optimizer.type': 'adamw'}, 'mean AdamW'),
+    'unknown loop': ({'train_cfg.type': 'IterTrainLoop'}, 'not registered'),
+    'unknown metric': ({'val_evaluator.type': 'IouMetric'}, 'mean IoUMetric'),
+    'library': ({'model.backbone.type': 'nolibrary.Net'}, 'nolibrary is not installed'),
+    'loop argument': ({'train_cfg.max_iter': 3}, 'takes no max_iter .did you mean max_iters'),
+    'loader argument': ({'train_dataloader.batchsize': 4}, 'mean batch_size'),
+    'optimizer argument': ({'optim_wrapper.optimizer.learning_rate': 1}, 'takes no learning_rate'),
+    'head argument': ({f'{HEAD}.num_class': 3}, 'mean num_classes'),
+    'top level': ({'data_root': 'x'}, 'nothing reads data_root'),
+    'max_iters': ({'max_iters': 3}, 'nothing reads max_iters'),
+    'batch size': ({'batch_size': 3}, 'nothing reads batch_size'),
+    'index too large': ({'train_dataloader.dataset.pipeline.99.type': 'x'}, 'is a list of'),
+    'no index': ({'train_dataloader.dataset.pipeline.last.type': 'x'}, 'from 0 to'),
+    'entry of a number': ({'train_cfg.max_iters.x': 'x'}, 'has no x; correct the key'),
+    'rate': ({'optim_wrapper.optimizer.lr': 'abc'}, "lr is 'abc', .* a number"),
+    'negative rate': ({'optim_wrapper.optimizer.lr': -1}, 'lr is -1, .* 0 or more'),
+    'no batch': ({'train_dataloader.batch_size': 0}, 'batch_size is 0, .* 1 or more'),
+    'negative workers': ({'train_dataloader.num_workers': -1}, 'num_workers is -1'),
+    'no iterations': ({'train_cfg.max_iters': 0}, 'max_iters is 0'),
+    'class_weight': ({f'{HEAD}.loss_decode.class_weight': [1.0, 2.0]}, 'of 2 numbers'),
+    'in_index': ({f'{HEAD}.in_index': [0, 1, 2, 7]}, r'in_index=\[0, 1, 2, 7\], .* 4 levels'),
+    'in_channels': ({f'{HEAD}.in_channels': [16, 32]}, '4 levels in in_index and 2 in in_ch'),
+    'save_best': ({'default_hooks.checkpoint.save_best': 'mDice'}, 'mDice, which val_evaluator'),
+    'iou_metrics': (
+        {'default_hooks.checkpoint.save_best': 'mIoU', 'val_evaluator.iou_metrics': ['mDise']},
+        'iou_metrics=mDise',
+    ),
+}
+CONFIGS = sorted([*(ROOT / 'configs/pan').glob('*.py'), *(ROOT / 'configs/mix').glob('*.py')])
+
+
+@pytest.mark.parametrize('name', list(MISTAKES))
+def test_mistake_is_one_sentence(name):
+    options, words = MISTAKES[name]
+    with pytest.raises(UserError, match=words) as error:
+        cli.load_config(str(TOY), options)
+    assert len(str(error.value)) <= 300 and '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('tool', ['train.py', 'test.py'])
+@pytest.mark.parametrize('option', ['train_cfg.max_iter=3', 'data_root=x', f'{HEAD}.type=PANhead'])
+def test_tools_refuse_and_write_nothing(tool, option, tmp_path, monkeypatch, capsys):
+    argv = [tool, str(TOY), *(['x.pth'] if tool == 'test.py' else []), '--work-dir']
+    monkeypatch.setattr(sys, 'argv', [*argv, str(tmp_path / 'w'), '--cfg-options', option])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith('error: ')
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.name)
+def test_shipped_configs_pass_and_need_no_workers(path):
+    if 'mmpretrain' in path.read_text() or 'convnext' in path.name or 'timm' in path.name:
+        pytest.importorskip('mmpretrain')
+    splits = ('train', 'val', 'test')
+    cfg = cli.load_config(str(path), {f'{s}_dataloader.num_workers': 0 for s in splits})
+    for split in splits:
+        assert not (cfg.get(f'{split}_dataloader') or {}).get('persistent_workers')
+
+
+def test_types_of_others_are_theirs():
+    """Albumentations' transforms are in no registry, and heads may weigh a class of their own."""
+    cfg = Config.fromfile(TOY)
+    albu = dict(type='Albu', transforms=[dict(type='RandomGamma', gamma_limit=3)])
+    cfg.train_dataloader.dataset.pipeline.insert(2, albu)
+    check_parts(cfg)
+    loss = dict(type='CrossEntropyLoss', class_weight=[1.0] * 4)
+    cfg.model.decode_head = dict(type='SideAdapterCLIPHead', num_classes=3, loss_decode=[loss])
+    check_fitting(cfg)
+
+
+def test_a_crop_that_batches_are_not_padded_to():
+    """Where every image is longer than the crop, or comes alone, the smaller size does nothing."""
+    cfg = Config.fromfile(ROOT / 'configs/pan/pan_r101-d16_voc.py')
+    check_fitting(cfg)
+    cfg.model.data_preprocessor.size = (256, 256)
+    with pytest.raises(UserError, match=r'crops images of \(512, 512\), .* the same size'):
+        check_fitting(cfg)
+    batch, cfg.train_dataloader.batch_size = cfg.train_dataloader.batch_size, 1
+    check_fitting(cfg)
+    cfg.train_dataloader.batch_size = batch
+    for pipeline in pipelines(cfg.train_dataloader.dataset):
+        pipeline[2].ratio_range = (1.0, 2.0)
+    check_fitting(cfg)
+
+
+def test_clip_grad_where_it_is_none():
+    cfg = cli.load_config(str(TOY), {'optim_wrapper.clip_grad.max_norm': 1.0})
+    assert cfg.optim_wrapper.clip_grad == dict(max_norm=1.0)
+
+
+def test_a_defect_keeps_its_traceback(monkeypatch):
+    def defective(cfg):
+        raise KeyError('planted')
+
+    monkeypatch.setattr('mmseg_pan.cli.config.check_fitting', defective)
+    with pytest.raises(KeyError, match='planted'):
+        cli.load_config(str(TOY))
