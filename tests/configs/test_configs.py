@@ -65,7 +65,8 @@ def test_the_configs_that_the_card_promises_are_there():
     promised.add(DISTILLED)
     promised.add('pan_mobilenet-v2-d16_1xb8-1k_voc12aug-257x257.py')
     promised.add('pan_r18-d16_toy_129x129.py')
-    assert len(promised) == 66
+    promised.add('pan_r101-d16_voc_513x513.py')
+    assert len(promised) == 67
     assert promised == set(NAMES)
 
 
@@ -96,6 +97,7 @@ DISTILLED = 'pan_mobilenet-v2-d16_deeplabv3-start_1xb6-1400_voc12aug-385x513.py'
 # One config of each head, backbone, auxiliary head and optimizer that configs/pan combines.
 FAMILIES = {
     'pan_r101-d16_voc.py': {'decode.loss_ce'},
+    'pan_r101-d16_voc_513x513.py': {'decode.loss_ce'},
     'pan_r101-d16_separable256_voc.py': {'decode.loss_ce'},
     'pan_r50-d16_4xb4-20k_voc12aug-512x512.py': {'decode.loss_ce', 'aux.loss_ce'},
     'fcn_r50-d16_4xb4-20k_voc12aug-512x512.py': {'decode.loss_ce', 'aux.loss_ce'},
