@@ -1,5 +1,5 @@
-# The flagship in the other geometry: sides of 16k + 1 and align_corners=True, which the paper leaves
-# open. Ahead on the toy shapes, not resolved on photographs (model card).
+# The flagship in the other geometry, which the paper leaves open: sides of 16k + 1 and
+# align_corners=True. Ahead on the toy shapes, not resolved on photographs (model card).
 _base_ = './pan_r101-d16_voc.py'
 crop_size = (513, 513)
 train_pipeline = [

@@ -92,7 +92,7 @@ def test_names_in_a_file(tmp_path):
     cfg = dict(test_dataloader=loader(leaf(classes=str(file))))
     assert dataset_names(cfg)[0] == ['道路', '房屋']
     file.unlink()
-    with pytest.raises(UserError, match=r'names\.txt for its classes, and it does not exist'):
+    with pytest.raises(UserError, match=r'names\.txt for its classes, and it is not there'):
         dataset_names(cfg)
 
 

@@ -154,7 +154,7 @@ def test_the_same_config_changes_nothing(tmp_path, toy_root):
         ),
         ({'train_dataloader.batch_size': 3}, 'batch size per process 2, but this run has 3'),
         ({'model.decode_head.channels': 8}, r'shape \[.* it is of another network'),
-        ({'train_cfg.max_iters': 2}, r'is of iter 4, and the config ends at max_iters=2'),
+        ({'train_cfg.max_iters': 2}, r'is at iter 4, but the config ends at max_iters=2'),
     ],
     ids=['optimizer', 'batch', 'network', 'length'],
 )

@@ -105,7 +105,7 @@ FROZEN = {
 )
 def test_a_graph_that_kept_a_size_is_refused(name, file_format, labels, network, tmp_path):
     model = network(*FROZEN[name])
-    with pytest.raises(UserError, match=r'of 224x288 otherwise .* not written: .* "--shape H W"'):
+    with pytest.raises(UserError, match=r'of 224x288 unlike .* not written: .* "--shape H W"'):
         export(model, tmp_path / 'out', file_format, labels=labels)
     assert not list(tmp_path.glob('out*'))
 

@@ -222,7 +222,7 @@ def test_available_memory_here():
 
 def test_refuses_what_memory_does_not_hold(model, monkeypatch):
     predictor = Predictor(model)
-    with pytest.raises(UserError, match=r'^90000x80000 pixels in 7 classes need 374\.4 GB of mem'):
+    with pytest.raises(UserError, match=r'^90000x80000 pixels and 7 classes need 374\.4 GB of mem'):
         predictor.check_size(80_000, 90_000)
     monkeypatch.setattr(memory, 'available_memory', lambda device: 40 * 40 * (28 + 24) + 1)
     predictor.check_size(40, 40)

@@ -47,7 +47,7 @@ def test_a_file_at_the_place_that_the_error_names_is_found(hub, monkeypatch):
     monkeypatch.setattr(torch.hub, 'download_url_to_file', offline)
     cfg = pretrained('open-mmlab://resnet101_v1c')
     url, path = find_download('open-mmlab://resnet101_v1c')
-    with pytest.raises(UserError, match=rf'no network.*download {url} where .*put it at {path}'):
+    with pytest.raises(UserError, match=rf'no network.*download {url} on .*put it at {path}'):
         cli.check_pretrained(cfg)
     torch.save({'weight': torch.zeros(1)}, path)
     cli.check_pretrained(cfg)
