@@ -13,7 +13,7 @@ from .spec import Spec
 
 
 def accuracy_over_cost(spec: Spec, mean: str, shape: tuple[int, int], rounds: int) -> list[dict]:
-    """Take the networks of a experiment file that have results, and time them in turns.
+    """Take the networks of an experiment file that have results, and time them in turns.
 
     Where a name has runs of several recipes on record, those of the newest count.
 

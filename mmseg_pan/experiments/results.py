@@ -89,14 +89,17 @@ class Results(NamedTuple):
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with exclusive(self.path.parent):
             lines = [old for old in read_results(self.path) if not _replaces(line, old)]
-            text = ''.join(json.dumps(one) + '\n' for one in [*lines, line])
-            write_whole(self.path, text.encode())
+            self._write([*lines, line])
 
     def replace(self, line: dict, by: dict) -> None:
         """Replace a line by another."""
         with exclusive(self.path.parent):
             lines = [by if old == line else old for old in read_results(self.path)]
-            write_whole(self.path, ''.join(json.dumps(one) + '\n' for one in lines).encode())
+            self._write(lines)
+
+    def _write(self, lines: list[dict]) -> None:
+        text = ''.join(json.dumps(line) + '\n' for line in lines)
+        write_whole(self.path, text.encode())
 
     def counts_file(self, run: str) -> Path:
         """Where the confusion matrices of a run lie."""

@@ -160,7 +160,8 @@ def run(
                 f'choose from {names}.'
             )
     file = folder / 'config.py'
-    cfg.dump(file)
+    # A test needs no word on the training that it goes without: "0 iterations" is no valid setting.
+    experiment._replace(checkpoint=None).load(spec.root).dump(file)
     commits = folder / 'commits.json'
     seen = json.loads(commits.read_text()) if commits.is_file() else []
     seen += [commit for commit in [_commit(spec.root)] if commit not in seen]

@@ -70,7 +70,7 @@ class Experiment(NamedTuple):
 
 
 class Spec(NamedTuple):
-    """What a experiment file asks for."""
+    """What an experiment file asks for."""
 
     root: Path  # of the checkout, which holds configs/ and tools/
     experiments: list[Experiment]

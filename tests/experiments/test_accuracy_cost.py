@@ -1,4 +1,4 @@
-"""Accuracy beside cost, from the results of a experiment file."""
+"""Accuracy beside cost, from the results of an experiment file."""
 
 import json
 

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from PIL import Image
 
 from mmseg_pan import UserError
+from mmseg_pan.cli import load_config
 from mmseg_pan.datasets.toy import ToyShapesDataset
 from mmseg_pan.experiments import runner
 from mmseg_pan.experiments.card import tables
@@ -280,8 +281,11 @@ def test_a_checkpoint_is_tested_as_it_is(spec_file, tmp_path, trained):
     )
     run_all(read_spec(spec_file, ROOT), tmp_path / 'work')
     assert trained.tested == [None, 'fcn.pth', None]
-    assert trained.seen[1] == ('FCNHead', 0, 0)
+    assert trained.seen[1] == ('FCNHead', 0, 7)  # a test refuses 0 iterations
     lines = read_results(spec_file.with_suffix('.jsonl'))
+    (fcn,) = [line for line in lines if line['name'] == 'FCN']
+    assert fcn['iterations'] == 0
+    assert load_config(str(tmp_path / 'work' / fcn['run'] / 'config.py')).model.decode_head
     assert '| FCN | 1 |' in tables(lines) and '| not trained |' in tables(lines)
 
 
