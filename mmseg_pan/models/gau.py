@@ -3,7 +3,7 @@
 import torch.nn.functional as F
 from mmengine.model import BaseModule
 from mmseg.models.utils import resize
-from torch import Tensor
+from torch import Tensor, nn
 
 from .conv import SafeConvModule, build_conv
 
@@ -24,6 +24,8 @@ class GlobalAttentionUpsample(BaseModule):
         kernel_size: Kernel of the conv on the low-level map; the ablation has 1 and 3.
         context: Whether the gate exists. Without it, it is 1 (the ablation's row with
             skip connections only).
+        gate_bias: What the bias of the gate's norm starts with. The paper says nothing of it.
+            With 0 half of the gates are closed at the start; with 1 they are about 1.
         separable: Whether the k x k conv is depthwise separable.
         conv_cfg: Config of conv layers.
         norm_cfg: Config of norm layers.
@@ -32,7 +34,7 @@ class GlobalAttentionUpsample(BaseModule):
         init_cfg: Initialisation config.
 
     Raises:
-        ValueError: If the kernel size is even.
+        ValueError: If the kernel size is even, or a gate without norm has a ``gate_bias``.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class GlobalAttentionUpsample(BaseModule):
         channels: int,
         kernel_size: int = 3,
         context: bool = True,
+        gate_bias: float = 0.0,
         separable: bool = False,
         conv_cfg: dict | None = None,
         norm_cfg: dict | None = dict(type='BN'),  # noqa: B006
@@ -51,10 +54,23 @@ class GlobalAttentionUpsample(BaseModule):
         super().__init__(init_cfg)
         if kernel_size % 2 == 0:
             raise ValueError(f'kernel_size must be odd, not {kernel_size}')
+        if gate_bias and context and norm_cfg is None:
+            raise ValueError(f'gate_bias={gate_bias} needs a norm in the gate: set norm_cfg')
         conv = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.align_corners = align_corners
         self.low = build_conv(low_channels, channels, kernel_size, separable, **conv)
         self.gate = SafeConvModule(channels, channels, 1, **conv) if context else None
+        self.gate_bias = gate_bias
+        self._open_gate()
+
+    def init_weights(self) -> None:
+        """Initialise as ``init_cfg`` says, and the gate's norm with ``gate_bias``."""
+        super().init_weights()
+        self._open_gate()
+
+    def _open_gate(self) -> None:
+        if self.gate_bias and self.gate is not None:
+            nn.init.constant_(self.gate.norm.bias, self.gate_bias)
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         """Fuse two levels.

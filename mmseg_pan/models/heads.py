@@ -151,8 +151,9 @@ class PANHead(FPAHead):
         low_level_kernel_size: Kernel of GAU's conv on the low-level map (3, or the
             ablation's 1).
         context: Whether GAU gates the low-level map by the pooled high-level one.
+        gate_bias: What the bias of GAU's gate starts with.
         refinement: Whether DFN's refinement blocks take GAU's place (the ablation's RRB);
-            the two options of GAU are of no account then.
+            the three options of GAU are of no account then.
         **kwargs: Arguments of FPAHead.
     """
 
@@ -161,13 +162,16 @@ class PANHead(FPAHead):
         in_channels: int | Sequence[int],
         low_level_kernel_size: int = 3,
         context: bool = True,
+        gate_bias: float = 0.0,
         refinement: bool = False,
         **kwargs,
     ):
         if not isinstance(in_channels, int):
             kwargs.setdefault('input_transform', 'multiple_select')
         super().__init__(in_channels=in_channels, **kwargs)
-        options: dict = dict(kernel_size=low_level_kernel_size, context=context)
+        options: dict = dict(
+            kernel_size=low_level_kernel_size, context=context, gate_bias=gate_bias
+        )
         self.gau = nn.ModuleList(
             RefinementUpsample(low_channels, self.channels, **self._block_cfg)
             if refinement
