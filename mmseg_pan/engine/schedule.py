@@ -1,5 +1,6 @@
 """The schedule of a config: its settings at a position, and whether it has ended."""
 
+import re
 import warnings
 from copy import deepcopy
 from itertools import chain
@@ -97,7 +98,8 @@ def _step(runner: Runner, epochs: int, iterations: int) -> None:
     length = iterations // epochs if epochs else 0  # of an epoch
     with warnings.catch_warnings():
         # They miss the optimizer's steps between theirs.
-        warnings.simplefilter('ignore', UserWarning)
+        for text in ('Seems like `optimizer.step', 'Detected call of `scheduler.step'):
+            warnings.filterwarnings('ignore', re.escape(text), UserWarning)
         for number in range(1, iterations + 1):
             for scheduler in by_iteration:
                 scheduler.step()

@@ -126,7 +126,7 @@ def _onnx(graph: SegmentorGraph, shape, about: Description) -> bytes:
         sizes['image'] |= {2: dims('height', **side), 3: dims('width', **side)}
     with _quiet():
         program = torch.onnx.export(
-            graph,
+            graph.eval(),
             (example(graph, shape),),
             dynamo=True,
             input_names=['image'],
@@ -141,13 +141,14 @@ def _onnx(graph: SegmentorGraph, shape, about: Description) -> bytes:
 
 @contextlib.contextmanager
 def _quiet():
-    """Leave out what the exporter says about operators of torchvision and of old torch."""
+    """Leave out what the exporter prints of its steps and warns of in torch's own code."""
     logger = logging.getLogger('torch.onnx')
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter('ignore')
+            # torch.export copies its own trees, and this check of them is deprecated.
+            warnings.filterwarnings('ignore', r'`isinstance\(treespec, LeafSpec\)`', FutureWarning)
             yield
     finally:
         logger.setLevel(level)

@@ -212,16 +212,19 @@ def draw_accuracy_cost(points: Sequence[dict], mean: str, kind: str = 'png') -> 
         )  # fmt: skip
         panels[0].errorbar(point['multiply_adds'] / 1e9, y[0], y[1], **style)
         panels[1].errorbar(median, y[0], y[1], [[median - low], [high - median]], **style)
-        label = f'{shorten(point["name"])} ({len(seeds)})'
+        label = point['name'] if len(seeds) > 1 else f'{point["name"]} (one seed)'
         labels[0].append((y[0], point['multiply_adds'] / 1e9, label))
         labels[1].append((y[0], median, label))
+    metric, _, classes = mean.partition('_')
+    of = f' over {classes} classes' if classes else ''
     panels[0].set(
-        xlabel='G multiply-adds an image', ylabel=f'{mean}, % (seeds; standard deviation)'
+        xlabel='G multiply-adds per image',
+        ylabel=f'{metric}{of}, % (bars: standard deviation)',
     )
-    panels[1].set(xlabel='ms an image (quartiles)')
+    panels[1].set(xlabel='ms per image: median and quartiles')
     for panel, some in zip(panels, labels, strict=True):
         panel.margins(y=0.15)
-        panel.set_xlim(0, 1.35 * panel.dataLim.xmax)  # room for names
+        panel.set_xlim(0, 1.1 * panel.dataLim.xmax)
         _annotate(panel, some)
     return encode(figure, kind)
 
@@ -232,12 +235,20 @@ def _annotate(panel, labels: list[tuple[float, float, str]]) -> None:
     line = 0.045 * height
     taken = []
     for y, x, label in sorted(labels):
+        to_the_left = x > 0.6 * width
         place = y + 0.2 * line
         for other_x, other in sorted(taken, key=lambda spot: spot[1]):
             if abs(other_x - x) < 0.35 * width and abs(other - place) < line:
                 place = other + line
         taken.append((x, place))
-        panel.annotate(label, (x, y), (x + 0.015 * width, place), fontsize=8)
+        panel.annotate(
+            label,
+            (x, y),
+            (x + (-0.015 if to_the_left else 0.015) * width, place),
+            ha='right' if to_the_left else 'left',
+            fontsize=8,
+            bbox=dict(fc='white', ec='none', alpha=0.7, pad=0.5),  # over the error bars
+        )
 
 
 def shorten(name: str, length: int = 22) -> str:
