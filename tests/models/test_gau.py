@@ -3,6 +3,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mmseg.registry import MODELS
+
 from mmseg_pan.models import GlobalAttentionUpsample
 from tests.models.reference import Reference, randomize
 
@@ -79,3 +81,24 @@ def test_an_option_changes_its_part_and_nothing_else(options, touched):
 def test_even_kernel():
     with pytest.raises(ValueError, match='kernel_size must be odd, not 2'):
         GlobalAttentionUpsample(6, 4, kernel_size=2)
+
+
+def test_gates_start_open():
+    head = MODELS.build(
+        dict(
+            type='PANHead', in_channels=(4, 6, 8), in_index=(0, 1, 2), channels=4,
+            pyramid_channels=4, num_classes=3, gate_bias=1.0,
+        )
+    )  # fmt: skip
+    head.init_weights()
+    for gau in head.gau:
+        assert gau.gate.norm.bias.tolist() == [1] * 4
+        assert gau.low.norm.bias.tolist() == [0] * 4
+    high = torch.rand(64, 4, 3, 3)
+    gates = head.gau[0].train().gate(high.mean((2, 3), keepdim=True))
+    assert abs(gates.mean().item() - 1) < 0.15
+
+
+def test_open_gates_need_a_norm():
+    with pytest.raises(ValueError, match='gate_bias=1.0 needs a norm in the gate: set norm_cfg'):
+        GlobalAttentionUpsample(6, 4, gate_bias=1.0, norm_cfg=None)
