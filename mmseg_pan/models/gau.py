@@ -1,9 +1,9 @@
 """Global Attention Upsample: figure 4 of the paper (arXiv 1805.10180)."""
 
 import torch.nn.functional as F
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, constant_init
 from mmseg.models.utils import resize
-from torch import Tensor, nn
+from torch import Tensor
 
 from .conv import SafeConvModule, build_conv
 
@@ -24,8 +24,11 @@ class GlobalAttentionUpsample(BaseModule):
         kernel_size: Kernel of the conv on the low-level map; the ablation has 1 and 3.
         context: Whether the gate exists. Without it, it is 1 (the ablation's row with
             skip connections only).
-        gate_bias: What the bias of the gate's norm starts with. The paper says nothing of it.
-            With 0 half of the gates are closed at the start; with 1 they are about 1.
+        gate_weight: What the weight of the gate's norm starts with. The paper says nothing of
+            it, nor of the bias.
+        gate_bias: What the bias of the gate's norm starts with. By default half of the gates
+            are closed at the start; with weight 0 and bias 1 each gate starts as 1 and learns
+            from there.
         separable: Whether the k x k conv is depthwise separable.
         conv_cfg: Config of conv layers.
         norm_cfg: Config of norm layers.
@@ -34,7 +37,7 @@ class GlobalAttentionUpsample(BaseModule):
         init_cfg: Initialisation config.
 
     Raises:
-        ValueError: If the kernel size is even, or a gate without norm has a ``gate_bias``.
+        ValueError: If the kernel size is even, or a gate is to start otherwise and has no norm.
     """
 
     def __init__(
@@ -43,6 +46,7 @@ class GlobalAttentionUpsample(BaseModule):
         channels: int,
         kernel_size: int = 3,
         context: bool = True,
+        gate_weight: float = 1.0,
         gate_bias: float = 0.0,
         separable: bool = False,
         conv_cfg: dict | None = None,
@@ -54,23 +58,25 @@ class GlobalAttentionUpsample(BaseModule):
         super().__init__(init_cfg)
         if kernel_size % 2 == 0:
             raise ValueError(f'kernel_size must be odd, not {kernel_size}')
-        if gate_bias and context and norm_cfg is None:
-            raise ValueError(f'gate_bias={gate_bias} needs a norm in the gate: set norm_cfg')
+        start = (gate_weight, gate_bias)
+        if start != (1, 0) and context and norm_cfg is None:
+            raise ValueError('gate_weight and gate_bias need a norm in the gate: set norm_cfg')
         conv = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.align_corners = align_corners
         self.low = build_conv(low_channels, channels, kernel_size, separable, **conv)
         self.gate = SafeConvModule(channels, channels, 1, **conv) if context else None
-        self.gate_bias = gate_bias
-        self._open_gate()
+        self._start = start
+        self._start_gate()
 
     def init_weights(self) -> None:
-        """Initialise as ``init_cfg`` says, and the gate's norm with ``gate_bias``."""
+        """Initialise as ``init_cfg`` says, and the gate's norm as its own options say."""
         super().init_weights()
-        self._open_gate()
+        self._start_gate()
 
-    def _open_gate(self) -> None:
-        if self.gate_bias and self.gate is not None:
-            nn.init.constant_(self.gate.norm.bias, self.gate_bias)
+    def _start_gate(self) -> None:
+        if self.gate is not None and self.gate.with_norm:
+            weight, bias = self._start
+            constant_init(self.gate.norm, weight, bias)
 
     def forward(self, low: Tensor, high: Tensor) -> Tensor:
         """Fuse two levels.

@@ -151,9 +151,10 @@ class PANHead(FPAHead):
         low_level_kernel_size: Kernel of GAU's conv on the low-level map (3, or the
             ablation's 1).
         context: Whether GAU gates the low-level map by the pooled high-level one.
-        gate_bias: What the bias of GAU's gate starts with.
+        gate_weight: What the weight of the norm of GAU's gates starts with.
+        gate_bias: What its bias starts with; weight 0 and bias 1 start with gates of 1.
         refinement: Whether DFN's refinement blocks take GAU's place (the ablation's RRB);
-            the three options of GAU are of no account then.
+            the four options of GAU are of no account then.
         **kwargs: Arguments of FPAHead.
     """
 
@@ -162,6 +163,7 @@ class PANHead(FPAHead):
         in_channels: int | Sequence[int],
         low_level_kernel_size: int = 3,
         context: bool = True,
+        gate_weight: float = 1.0,
         gate_bias: float = 0.0,
         refinement: bool = False,
         **kwargs,
@@ -170,7 +172,10 @@ class PANHead(FPAHead):
             kwargs.setdefault('input_transform', 'multiple_select')
         super().__init__(in_channels=in_channels, **kwargs)
         options: dict = dict(
-            kernel_size=low_level_kernel_size, context=context, gate_bias=gate_bias
+            kernel_size=low_level_kernel_size,
+            context=context,
+            gate_weight=gate_weight,
+            gate_bias=gate_bias,
         )
         self.gau = nn.ModuleList(
             RefinementUpsample(low_channels, self.channels, **self._block_cfg)

@@ -83,22 +83,32 @@ def test_even_kernel():
         GlobalAttentionUpsample(6, 4, kernel_size=2)
 
 
-def test_gates_start_open():
+@pytest.mark.parametrize(('weight', 'bias'), [(1.0, 0.0), (0.0, 1.0), (0.5, 2.0)])
+def test_gates_start_as_they_are_told(weight, bias):
     head = MODELS.build(
         dict(
             type='PANHead', in_channels=(4, 6, 8), in_index=(0, 1, 2), channels=4,
-            pyramid_channels=4, num_classes=3, gate_bias=1.0,
+            pyramid_channels=4, num_classes=3, gate_weight=weight, gate_bias=bias,
         )
     )  # fmt: skip
     head.init_weights()
     for gau in head.gau:
-        assert gau.gate.norm.bias.tolist() == [1] * 4
+        assert gau.gate.norm.weight.tolist() == [weight] * 4
+        assert gau.gate.norm.bias.tolist() == [bias] * 4
         assert gau.low.norm.bias.tolist() == [0] * 4
-    high = torch.rand(64, 4, 3, 3)
-    gates = head.gau[0].train().gate(high.mean((2, 3), keepdim=True))
-    assert abs(gates.mean().item() - 1) < 0.15
 
 
-def test_open_gates_need_a_norm():
-    with pytest.raises(ValueError, match='gate_bias=1.0 needs a norm in the gate: set norm_cfg'):
+def test_gates_of_1_are_no_gates_at_the_start_and_learn():
+    gau = GlobalAttentionUpsample(6, 4, gate_weight=0.0, gate_bias=1.0)
+    without = GlobalAttentionUpsample(6, 4, context=False)
+    without.load_state_dict(gau.state_dict(), strict=False)
+    low, high = torch.rand(2, 6, 8, 8), torch.rand(2, 4, 4, 4)
+    y = gau(low, high)
+    torch.testing.assert_close(y, without(low, high))
+    y.square().sum().backward()
+    assert (gau.gate.norm.weight.grad != 0).all()
+
+
+def test_a_start_of_gates_needs_a_norm():
+    with pytest.raises(ValueError, match='gate_weight and gate_bias need a norm in the gate'):
         GlobalAttentionUpsample(6, 4, gate_bias=1.0, norm_cfg=None)
