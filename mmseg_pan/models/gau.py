@@ -74,7 +74,7 @@ class GlobalAttentionUpsample(BaseModule):
         self._start_gate()
 
     def _start_gate(self) -> None:
-        if self.gate is not None and self.gate.with_norm:
+        if self.gate is not None and self._start != (1, 0):
             weight, bias = self._start
             constant_init(self.gate.norm, weight, bias)
 
