@@ -153,7 +153,8 @@ def _write_data(
     outcomes = list(map_files(convert, tasks, options.processes or available_cores(), 'Images'))
     outcomes.sort(key=lambda outcome: (outcome.task.split, outcome.task.stem))
     done = [outcome for outcome in outcomes if not outcome.reason]
-    collected.left_out += [(o.task.record.origin, o.reason) for o in outcomes if o.reason]
+    refused = [(o.task.record.origin, o.reason) for o in outcomes if o.reason]
+    collected.left_out = sorted(collected.left_out + refused)
     files = {name for outcome in done for name in outcome.files}
     _save_list(out, written_earlier | files, earlier.get('config', ''))
     _check_splits(done, collected)

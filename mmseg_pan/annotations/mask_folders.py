@@ -11,7 +11,7 @@ from mmseg_pan.datasets.lists import read_ids
 from mmseg_pan.errors import UserError
 
 from .mask_values import TABLES, Entry, MaskFile, open_values, read_table
-from .recognition import PLAIN, AnnotationSource, split_of
+from .recognition import AnnotationSource, folder_kind, split_of
 from .records import (
     BACKGROUND,
     IGNORED,
@@ -23,13 +23,8 @@ from .records import (
     meaning,
 )
 
-#: Folders of masks, and ends of their names.
-_FOLDERS = frozenset(
-    'annotation annotations gt groundtruth ground_truth label labels labelids mask masks mask_png '
-    'seg segmentation segmentations segmentationclass segmentationclassaug'.split()
-)
+#: Ends of the names of masks.
 _END = re.compile(r'[_-](?:mask|masks|label|labels|gt|seg|segmentation|annotation)$', re.I)
-_JOINED = re.compile(r'^(train|val|valid|test)(?:ing|idation)?[_-]?(\w*)$', re.I)
 _INSTANCES = 'segmentationobject'
 
 #: More values than masks of classes have: those of photographs.
@@ -81,33 +76,21 @@ def _parts(path: Path, source: AnnotationSource) -> list[str]:
     return [part.lower() for part in path.relative_to(source.root).parts[:-1]]
 
 
-def _folder_kind(part: str) -> str:
-    """Whether a folder is one of masks: 'masks', 'train_masks', 'trainannot'."""
-    joined = _JOINED.match(part)
-    rest = joined[2] if joined else part
-    if part in _FOLDERS or rest in _FOLDERS or rest == 'annot':
-        return 'mask'
-    return 'plain' if part in PLAIN or rest in PLAIN or split_of(part) else 'other'
-
-
 def _is_mask(path: Path, source: AnnotationSource) -> bool:
     parts = _parts(path, source)
     if _INSTANCES in parts:
         return False
-    return bool(_END.search(path.stem)) or any(_folder_kind(part) == 'mask' for part in parts)
+    return bool(_END.search(path.stem)) or any(folder_kind(part) == 'mask' for part in parts)
 
 
 def _split_of_mask(path: Path, source: AnnotationSource) -> str | None:
-    for part in reversed(_parts(path, source)):
-        joined = _JOINED.match(part)
-        if joined and _folder_kind(part) != 'other':
-            return split_of(joined[1])
-    return None
+    parts = [part for part in _parts(path, source) if folder_kind(part) != 'other']
+    return next(filter(None, map(split_of, reversed(parts))), None)
 
 
 def _key(path: Path, source: AnnotationSource) -> tuple[tuple, str]:
     """What image and mask have in common: split and folders of a meaning, and the stem."""
-    others = tuple(part for part in _parts(path, source) if _folder_kind(part) == 'other')
+    others = tuple(part for part in _parts(path, source) if folder_kind(part) == 'other')
     return (_split_of_mask(path, source), *others), _END.sub('', path.stem)
 
 

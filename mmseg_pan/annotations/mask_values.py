@@ -96,7 +96,7 @@ def _table_entry(text: str, place: str) -> Entry:
     numbers = [int(part) for part in columns if part.isdecimal()]
     names = [part for part in columns if part and not part.isdecimal() and part[0] != '#']
     hexes = [parse_colour(part) for part in columns if part.startswith('#')]
-    if len(names) != 1 or len(numbers) > 4 or len(hexes) > 1:
+    if len(names) != 1 or len(numbers) not in (0, 1, 3, 4) or len(hexes) > 1:
         raise UserError(
             f'{place} {text[:40]!r} is not understood; write "name", "value,name" or "name,r,g,b".'
         )

@@ -28,12 +28,31 @@ SPLITS = {
 #: Folders that say nothing about the images in them.
 PLAIN = frozenset('images image imgs img jpegimages photos rgb data default obj_train_data'.split())
 
+#: Folders of masks.
+_MASKS = frozenset(
+    'annotation annotations annot gt groundtruth ground_truth label labels labelids mask masks '
+    'mask_png seg segmentation segmentations segmentationclass segmentationclassaug'.split()
+)
+#: 'train_masks', 'trainannot', 'train2017': a split, and the rest of the name.
+_JOINED = re.compile(r'^(train(?:ing)?|valid(?:ation)?|val|test(?:ing)?)[\d_-]*(\w*)$')
+
 _DRIVE = re.compile(r'^[A-Za-z]:')
 
 
 def split_of(part: str) -> str | None:
     """The split that a folder's or file's name stands for, such as ``train2017``."""
-    return SPLITS.get(re.sub(r'[\d_-]+$', '', part.lower()))
+    joined = _JOINED.match(part.lower())
+    known = joined and (not joined[2] or joined[2] in PLAIN or joined[2] in _MASKS)
+    return SPLITS[joined[1]] if known else None
+
+
+def folder_kind(part: str) -> str:
+    """'mask' or 'plain' for folders whose names say no more than that; else 'other'."""
+    joined = _JOINED.match(part.lower())
+    rest = joined[2] if joined else part.lower()
+    if rest in _MASKS:
+        return 'mask'
+    return 'plain' if rest in PLAIN or split_of(part) else 'other'
 
 
 class AnnotationSource:
@@ -90,7 +109,7 @@ class AnnotationSource:
     def name_of(self, image: Path) -> str:
         """An image's path without the folders that say nothing about it."""
         parts = self.shown(image).split('/')
-        kept = [p for p in parts[:-1] if p.lower() not in PLAIN and not split_of(p)]
+        kept = [part for part in parts[:-1] if folder_kind(part) == 'other']
         return '/'.join([*kept, parts[-1]])
 
     def split_of(self, path: Path) -> str | None:
