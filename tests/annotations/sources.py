@@ -53,7 +53,7 @@ def triangles(folder: Path, count: int, label: str = 'part', size: tuple[int, in
 def convert(source: Path, out: Path, **options) -> list[str]:
     """Convert in this process; what the tool prints."""
     lines: list[str] = []
-    convert_annotations(source, out, Options(processes=1, **options), lines.append)
+    convert_annotations(source, out, Options(**dict(processes=1) | options), lines.append)
     return lines
 
 
