@@ -150,6 +150,8 @@ def _shapes(
         return [Shape(label, 'run lengths', _runs(outline, text))]
     if outline and not isinstance(outline, list):
         raise LeftOutError(f'{text} has a segmentation that is neither polygons nor run lengths')
+    if outline and not isinstance(outline[0], list):
+        outline = [outline]  # one polygon, without the list around it
     polygons = [_flat_polygon(item, text) for item in outline or []]
     kept = [polygon for polygon in polygons if len(polygon) >= 6]
     if len(kept) < len(polygons):

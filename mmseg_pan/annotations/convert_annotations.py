@@ -36,6 +36,11 @@ from .records import Collected
 _LIST = '.mmseg_pan_annotations.json'
 _SPLITS = ('train', 'val', 'test')
 _ORDER = 'labels.txt'
+_MOST_NOTES = 30
+
+
+#: What turns a source of each format into records; masks take a table as well.
+READERS = {'labelme': read_labelme, 'coco': read_coco, 'label-studio': read_label_studio}
 
 
 @dataclass(frozen=True)
@@ -106,8 +111,7 @@ def convert_annotations(
 def _collect(kind: str, source: AnnotationSource, options: Options) -> Collected:
     if kind == 'masks':
         return read_masks(source, options.labels)
-    readers = {'labelme': read_labelme, 'coco': read_coco, 'label-studio': read_label_studio}
-    return readers[kind](source)
+    return READERS[kind](source)
 
 
 def _check_out(path: Path, out: Path) -> dict:
@@ -242,9 +246,12 @@ def _report(
     facts: Facts,
     say: Callable[[str], None],
 ) -> None:
-    for title, lines in (('Left out', collected.left_out), ('Note', collected.notes)):
-        for name, reason in lines:
-            say(f'{title}: {name}: {reason}.')
+    for name, reason in collected.left_out:
+        say(f'Left out: {name}: {reason}.')
+    for name, reason in collected.notes[:_MOST_NOTES]:
+        say(f'Note: {name}: {reason}.')
+    if len(collected.notes) > _MOST_NOTES:
+        say(f'Note: {len(collected.notes) - _MOST_NOTES} more parts of annotations like these.')
     counts = Counter(outcome.task.split for outcome in done)
     written = sum(outcome.written for outcome in done)
     parts = ', '.join(f'{counts[split]} {split}' for split in _SPLITS if counts[split])

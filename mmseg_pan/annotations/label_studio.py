@@ -1,7 +1,6 @@
 """Label Studio's JSON: polygons, brush masks, rectangles and ellipses."""
 
 import math
-import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -26,8 +25,6 @@ from .records import (
 
 #: Where a region names its classes; 'labels' belongs to tags such as <Polygon>.
 _LABELS = ('polygonlabels', 'brushlabels', 'rectanglelabels', 'ellipselabels', 'labels')
-#: What uploads get before their names.
-_PREFIX = re.compile(r'^[0-9a-f]{8}-')
 
 
 def read_label_studio(source: AnnotationSource) -> Collected:
@@ -105,7 +102,7 @@ def _find(task: dict, path: Path, source: AnnotationSource) -> Path:
         raise LeftOutError('its data names no image')
     last = PurePosixPath(name).name
     first = None
-    for text in dict.fromkeys((name.lstrip('/'), last, _PREFIX.sub('', last))):
+    for text in dict.fromkeys((name.lstrip('/'), last)):
         try:
             return source.find_image(text, path)
         except LeftOutError as error:

@@ -51,7 +51,8 @@ def read_masks(source: AnnotationSource, table: Path | None = None) -> Collected
     collected = Collected(background=None)
     images = _images_by_key(source, set(masks))
     splits = _listed_splits(source)
-    survey = _survey(masks, source) if not entries else ()
+    bare = all(entry.value is None and entry.colour is None for entry in entries)
+    survey = _survey(masks, source) if bare else ()
     values, colours = _labels(entries, survey, masks, source, collected)
     for mask in masks:
         shown = source.shown(mask)
@@ -197,8 +198,7 @@ def _labels(entries, survey, masks, source, collected) -> tuple[tuple, tuple]:
             for value in usual
         ]
     elif all(entry.value is None for entry in entries):
-        for index, entry in enumerate(_with_values(entries)):
-            entry.value = index
+        _number(entries, survey[0] if survey else {})
     values, colours = [], []
     for entry in entries:
         label = meaning(entry.name)
@@ -212,10 +212,21 @@ def _labels(entries, survey, masks, source, collected) -> tuple[tuple, tuple]:
         if entry.colour is not None:
             red, green, blue = entry.colour
             colours.append((red << 16 | green << 8 | blue, label))
-    stated = len(colours) == len(entries) and bool(survey) is False
+    stated = len(colours) == len(entries) and not survey
     return tuple(values), tuple(colours) if stated else ()
 
 
-def _with_values(entries: list[Entry]) -> list[Entry]:
-    """The entries in the order of their values: LabelMe's ``__ignore__`` has -1, not 0."""
-    return [entry for entry in entries if meaning(entry.name) != IGNORED]
+def _number(entries: list[Entry], present: dict) -> None:
+    """Give values to names alone: the numbers of their lines, or as the masks' values demand.
+
+    Lists may leave the background out, and masks of two classes may have 255 for the second one.
+    """
+    named = [entry for entry in entries if meaning(entry.name) != IGNORED]
+    background = any(meaning(entry.name) in (BACKGROUND, UNLABELLED) for entry in named)
+    two = bool(present) and set(present) <= {0, 255} and 255 in present
+    most = 1 if two else max((value for value in present if value != 255), default=0)
+    if present and not background and most == len(named):
+        entries.insert(0, Entry('background'))
+        named.insert(0, entries[0])
+    for index, entry in enumerate(named):
+        entry.value = 255 if two and index == 1 else index

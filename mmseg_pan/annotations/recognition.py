@@ -36,6 +36,9 @@ _MASKS = frozenset(
 #: 'train_masks', 'trainannot', 'train2017': a split, and the rest of the name.
 _JOINED = re.compile(r'^(train(?:ing)?|valid(?:ation)?|val|test(?:ing)?)[\d_-]*(\w*)$')
 
+#: What Label Studio puts before the names of uploads.
+_UPLOAD = re.compile(r'^[0-9a-f]{8}-')
+
 _DRIVE = re.compile(r'^[A-Za-z]:')
 
 
@@ -162,9 +165,12 @@ class AnnotationSource:
     def _candidates(self, text: str) -> list[Path]:
         """Images of that name in any folder; else those that differ in the suffix alone."""
         last = PurePosixPath(text).name.lower()
-        exact = [path for path in self._by_name.get(last, ()) if path.name.lower() == last]
-        if exact or not is_image_name(last):
-            return exact or list(self._by_name.get(last, ()))
+        for name in dict.fromkeys((last, _UPLOAD.sub('', last))):
+            exact = [path for path in self._by_name.get(name, ()) if path.name.lower() == name]
+            if exact:
+                return exact
+        if not is_image_name(last):
+            return list(self._by_name.get(last, ()))
         stem = PurePosixPath(last).stem
         return [path for path in self._by_name.get(stem, ()) if path.stem.lower() == stem]
 
@@ -195,7 +201,7 @@ def json_format(content: Any) -> str | None:
         return 'label-studio' if known and known & set(content[0]) else None
     if not isinstance(content, dict):
         return None
-    if isinstance(content.get('images'), list) and 'annotations' in content:
+    if {'images', 'annotations', 'categories'} <= content.keys():
         return 'coco'
     if 'shapes' in content and ('imagePath' in content or 'imageData' in content):
         return 'labelme'

@@ -119,7 +119,10 @@ def test_names_of_classes(tmp_path):
         ({'a.json': '{'}, r'a\.json: line 1, column 2 is no valid JSON'),
         ({'a.json': '[]'}, 'holds no annotations'),
         (
-            {'a.json': '{"images": [], "annotations": []}', 'b.json': '[{"data": 1}]'},
+            {
+                'a.json': '{"images": 1, "annotations": 1, "categories": 1}',
+                'b.json': '[{"data": 1}]',
+            },
             r'holds coco \(a\.json\) and label-studio \(b\.json\); choose one with',
         ),
     ],
@@ -136,10 +139,10 @@ def test_sources_that_are_not_recognised(tmp_path, files, match):
 @pytest.mark.parametrize(
     ('content', 'match'),
     [
-        (dict(images=[1], annotations=[]), 'item 0 of "images" is no object'),
-        (dict(images=[], annotations={}), '"annotations" is no list'),
+        (dict(images=[1], annotations=[], categories=[]), 'item 0 of "images" is no object'),
+        (dict(images=[], annotations={}, categories=[]), '"annotations" is no list'),
         (dict(images=[], annotations=[], categories=[dict(id=1, name='')]), "a class named ''"),
-        (dict(images=[], annotations=[]), 'nothing to convert as coco'),
+        (dict(images=[], annotations=[], categories=[]), 'nothing to convert as coco'),
     ],
 )
 def test_coco_files_that_are_wrong(tmp_path, content, match):

@@ -145,6 +145,31 @@ def test_a_colour_that_the_table_lacks(tmp_path):
     )
 
 
+TABLES = ['cat\ndog\n', 'background\ncat\ndog\n', '_background_\ncat\ndog\n']
+
+
+@pytest.mark.parametrize('table', TABLES)
+def test_names_alone_with_and_without_background(tmp_path, table):
+    for index in range(4):
+        save(tmp_path / f'in/images/m{index}.png', image(index))
+        save(tmp_path / f'in/masks/m{index}.png', values(index))
+    save(tmp_path / 'in/labels.txt', table)
+    lines = convert(tmp_path / 'in', tmp_path / 'out')
+    check(tmp_path / 'out', 4)
+    assert names_of(lines) == ['0 background', '1 cat', '2 dog']
+
+
+@pytest.mark.parametrize('table', ['crack\n', 'background\ncrack\n'])
+def test_name_of_white(tmp_path, table):
+    for index in range(4):
+        save(tmp_path / f'in/images/m{index}.png', image(index))
+        save(tmp_path / f'in/masks/m{index}.png', (255 * (values(index) > 0)).astype(np.uint8))
+    save(tmp_path / 'in/classes.txt', table)
+    lines = convert(tmp_path / 'in', tmp_path / 'out')
+    check(tmp_path / 'out', 4, lambda ids: ids > 0)
+    assert names_of(lines) == ['0 background', '1 crack']
+
+
 def test_what_is_left_out(tmp_path):
     for index in range(4):
         save(tmp_path / f'in/images/m{index}.png', image(index))
