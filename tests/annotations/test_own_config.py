@@ -71,7 +71,9 @@ def test_rare_classes_get_weights_that_keep_the_mean(tmp_path):
 def test_a_gpu_gets_the_larger_network(tmp_path, monkeypatch):
     assert chosen(tmp_path, network='auto').model.backbone.type == 'DilatedMobileNetV2'
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
-    assert "type='ResNetV1c'" in write_config(facts(network='auto'))
+    monkeypatch.setattr('mmseg_pan.annotations.own_config.has_bfloat16', lambda: True)
+    text = write_config(facts(network='auto'))
+    assert "type='ResNetV1c'" in text and "type='BFloat16OptimWrapper'" in text
 
 
 @pytest.mark.parametrize('network', ['small', 'large'])
