@@ -18,6 +18,7 @@ from mmseg_pan.weights.start import packaged_file
 from mmseg_pan.weights.tensors import read_weights
 from tests.annotations.sources import convert, labelme, photograph, save, shape, triangles
 from tests.paths import ROOT
+from tests.rights import run_tools
 
 
 def facts(images: int = 40, size=(640, 480), shares=(0.8, 0.2), **more) -> Facts:
@@ -119,39 +120,38 @@ def test_data_sets_find_every_pair_from_anywhere(tmp_path, monkeypatch, suffixes
     assert found == 10 + len(suffixes) - 1
 
 
-def test_the_whole_way_as_typed(tmp_path, run_tool):
+def test_the_whole_way_as_typed(tmp_path):
     """Convert, verify, look, train, test, predict: no further arguments, from another folder."""
     triangles(tmp_path / 'in', 8, size=(60, 50))
-    done = run_tool('dataset_converters/annotations.py', 'in', '--out', 'DATA')
-    assert 'Config: DATA/config.py' in done.stdout
-    assert 'No faults found.' in run_tool('verify_dataset.py', 'DATA/config.py').stdout
-    looked = run_tool('analysis_tools/browse_dataset.py', 'DATA/config.py')
-    assert '20 pictures' in looked.stdout or ' pictures in ' in looked.stdout
+    checkpoint = 'RUN/best_mIoU_iter_2.pth'
     few = ['train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'train_dataloader.batch_size=2']
-    loader = ['train_dataloader.num_workers=0', 'val_dataloader.num_workers=0']
-    short = 'default_hooks.checkpoint.interval=2'
-    trained = run_tool(
-        'train.py', 'DATA/config.py', '--work-dir', 'RUN', '--cfg-options', *few, *loader, short
+    loaders = [f'{split}_dataloader.num_workers=0' for split in ('train', 'val', 'test')]
+    converted, verified, looked, trained, tested, predicted = run_tools(
+        [
+            ['dataset_converters/annotations.py', 'in', '--out', 'DATA'],
+            ['verify_dataset.py', 'DATA/config.py'],
+            ['analysis_tools/browse_dataset.py', 'DATA/config.py'],
+            ['train.py', 'DATA/config.py', '--work-dir', 'RUN', '--cfg-options', *few, *loaders],
+            ['test.py', 'DATA/config.py', checkpoint, '--cfg-options', *loaders],
+            ['predict.py', 'in/000.png', '--checkpoint', checkpoint, '--out', 'OUT'],
+        ],
+        tmp_path,
     )
+    assert converted.stdout.splitlines()[-1] == 'Config: DATA/config.py'
+    assert 'No faults found.' in verified.stdout
+    assert ' pictures in ' in looked.stdout
     log = trained.stdout + trained.stderr
     lines = [line for line in log.splitlines() if 'classifier of 21 classes' in line]
     assert len(lines) == 1 and 'the network 2: it starts new' in lines[0]
     assert 'size mismatch' not in log and 'do not match exactly' not in log
-    (checkpoint,) = (tmp_path / 'RUN').glob('best_mIoU_iter_2.pth')
-    tested = run_tool(
-        'test.py', 'DATA/config.py', checkpoint, '--cfg-options', 'test_dataloader.num_workers=0'
-    )
     assert 'mIoU' in tested.stdout + tested.stderr
-    image = next((tmp_path / 'DATA/images/val').iterdir())
-    run_tool('predict.py', image, '--checkpoint', checkpoint, '--out', 'OUT')
     assert list((tmp_path / 'OUT').rglob('*.png'))
-    weights = torch.load(checkpoint, map_location='cpu', weights_only=True)['state_dict']
-    start = read_weights(SHIPPED)
-    near = torch.nn.functional.cosine_similarity(
-        weights['backbone.conv1.conv.weight'].flatten(),
-        start['backbone.conv1.conv.weight'].float().flatten(),
-        dim=0,
-    )
+    done = [converted, verified, looked, trained, tested, predicted]
+    assert [result.returncode for result in done] == [0] * 6
+    weights = torch.load(tmp_path / checkpoint, map_location='cpu', weights_only=True)
+    name = 'backbone.conv1.conv.weight'
+    ours, start = weights['state_dict'][name].flatten(), read_weights(SHIPPED)[name].float()
+    near = torch.nn.functional.cosine_similarity(ours, start.flatten(), dim=0)
     assert near > 0.99  # after two steps of the warm-up
 
 
