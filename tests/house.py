@@ -16,7 +16,7 @@ PICTURE = ROOT / 'docs/images/architecture.svg'
 FLOORS = {
     5: ('experiments',),
     4: ('cli', 'inference', 'export'),
-    3: ('conversion', 'engine', 'verification', 'reports', 'voc'),
+    3: ('conversion', 'engine', 'verification', 'reports', 'voc', 'annotations'),
     2: ('evaluation', 'benchmarks', 'weights'),
     1: ('configs', 'datasets', 'models'),
     0: ('devices', 'errors', 'figures', 'files', 'fonts', 'outputs', 'parallel', 'processes'),

@@ -105,7 +105,7 @@ def build_runner(cfg: Config) -> Runner:
         hook.setdefault('rule', 'greater')
     check_writable(cfg.work_dir, '--work-dir')
     hooks = cfg.setdefault('custom_hooks', [])
-    for kind in ('SafeCheckpointHook', 'ContinuationHook'):
+    for kind in ('SafeCheckpointHook', 'ContinuationHook', 'NewClassifierHook'):
         if not any(hook['type'] == kind for hook in hooks):
             hooks.append(dict(type=kind))
     return with_clear_screen(runner_class).from_cfg(cfg)

@@ -22,14 +22,24 @@ def voc_palette() -> bytes:
     return colours.tobytes()
 
 
-def encode_mask(mask: np.ndarray) -> bytes:
-    """A palette PNG of ``(H, W)`` uint8 ids; the same ids give the same bytes."""
+def encode_mask(mask: np.ndarray, palette: bytes | None = None) -> bytes:
+    """A palette PNG of ``(H, W)`` uint8 ids; the same ids give the same bytes.
+
+    Args:
+        mask: The ids.
+        palette: RGB triples of the first ids; VOC's for those after them, or for all.
+    """
     image = Image.fromarray(mask)
-    image.putpalette(voc_palette())
+    image.putpalette(_whole_palette(palette))
     buffer = io.BytesIO()
     # Level 3 takes a third of the time of 6 (the default) for 1 KB more a mask.
     image.save(buffer, 'PNG', compress_level=3)
     return buffer.getvalue()
+
+
+def _whole_palette(palette: bytes | None) -> bytes:
+    first = palette or b''
+    return first + voc_palette()[len(first) :]
 
 
 def decode_mask(data: bytes, name: str) -> np.ndarray:
@@ -55,12 +65,12 @@ def decode_mask(data: bytes, name: str) -> np.ndarray:
     return np.asarray(image)
 
 
-def is_encoded(path: Path, mask: np.ndarray) -> bool:
-    """Whether a file is a palette PNG of just this mask already."""
+def is_encoded(path: Path, mask: np.ndarray, palette: bytes | None = None) -> bool:
+    """Whether a file is a palette PNG of just this mask already, see :func:`encode_mask`."""
     try:
         with Image.open(path) as image:
-            palette = image.palette.getdata()[1] if image.mode == 'P' else b''
-            return palette == voc_palette() and np.array_equal(np.asarray(image), mask)
+            found = image.palette.getdata()[1] if image.mode == 'P' else b''
+            return found == _whole_palette(palette) and np.array_equal(np.asarray(image), mask)
     except Exception:  # absent or damaged: to be written
         return False
 

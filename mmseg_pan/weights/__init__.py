@@ -2,4 +2,5 @@
 
 from .exported import ExportedSegmentor
 from .loading import load_segmentor
+from .start import NewClassifierHook
 from .tensors import read_weights, write_weights

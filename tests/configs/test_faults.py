@@ -103,7 +103,12 @@ TOOLS = {
     'model_converters/deeplab2mmseg.py': '{} b.pth h.pth out.pth',
 }
 #: They name a config in their help, and read none, or those of the repository.
-OTHERS = {'demo.py', 'voc_server_archive.py', 'misc/write_results.py'}
+OTHERS = {
+    'demo.py',
+    'voc_server_archive.py',
+    'misc/write_results.py',
+    'dataset_converters/annotations.py',
+}
 
 
 def test_every_tool_that_reads_a_config_is_here():

@@ -7,6 +7,7 @@ import shutil
 import pytest
 import torch
 
+from tests.annotations.sources import triangles
 from tests.conversion import tflite_file
 from tests.mini_voc import make_mini_voc
 from tests.paths import ROOT, TOY
@@ -42,6 +43,10 @@ LINES = {
     'analysis_tools/browse_dataset.py': ['{toy} --output-dir {new}', '{toy} --output-dir {closed}'],
     'analysis_tools/confusion_matrix.py': ['{toy} {maps} --out {closed}/a.png'],
     'analysis_tools/scaling.py': ['{toy} --out {closed}/a.png'],
+    'dataset_converters/annotations.py': [
+        '{annotated} --out {new}',
+        '{annotated} --out {closed}',
+    ],
     'dataset_converters/toy_shapes.py': ['{new}', '{closed}/new/deep'],
     CONVERTER: ['{devkit} {sbd} --out_dir {new}', '{closed_devkit} {sbd}'],
     'deployment/export.py': [
@@ -100,6 +105,7 @@ def ended(tmp_path_factory, toy_root, toy_checkpoint, exported):
         image=next((toy_root / 'JPEGImages').iterdir()),
         data=toy_root,
         maps=root / 'maps',
+        annotated=triangles(root / 'annotated', 4),
         logs=root / 'log',
         backbone=root / 'resnet18.pth',
         tflite=root / 'x.tflite',
