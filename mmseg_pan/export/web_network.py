@@ -9,7 +9,6 @@ import torch
 from mmseg.models.segmentors import EncoderDecoder
 from mmseg.registry import TRANSFORMS
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mmseg_pan.datasets.reading import Loading
 from mmseg_pan.errors import UserError

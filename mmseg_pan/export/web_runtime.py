@@ -62,7 +62,9 @@ def _pack(folder: Path) -> Path:
     """Let npm put the package's archive into a folder; it runs none of the package's code."""
     npm = shutil.which('npm')
     if npm is None:
-        raise UserError(f'npm, which fetches {PACKAGE}, is not installed; install it, or {_OTHERWISE}.')
+        raise UserError(
+            f'npm, which fetches {PACKAGE}, is not installed; install it, or {_OTHERWISE}.'
+        )
     command = [npm, 'pack', f'{PACKAGE}@{VERSION}', '--prefer-offline', '--silent']
     try:
         run = subprocess.run(

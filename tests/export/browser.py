@@ -38,20 +38,26 @@ class Page:
         )
 
     def segment(self, file: Path) -> tuple[bytes, float]:
-        """Choose a photograph; the mask as a PNG, and the seconds until it was there."""
+        """Choose a photograph; the mask as a PNG, and the seconds until it was there.
+
+        Raises:
+            ValueError: With what the page says is wrong.
+        """
         start = time.perf_counter()
         self.page.set_input_files('#photo', file)
-        self.page.wait_for_selector('#mask[href]', state='attached')
+        self.page.wait_for_selector('#mask[href], #status.wrong', state='attached')
         seconds = time.perf_counter() - start
+        if self.page.query_selector('#status.wrong'):
+            raise ValueError(self.page.inner_text('#status'))
         return self.mask(), seconds
 
     def mask(self) -> bytes:
         """What the link of the mask gives."""
         data = self.page.evaluate(
-            '''async () => {
+            """async () => {
                 const response = await fetch(document.getElementById('mask').href);
                 return [...new Uint8Array(await response.arrayBuffer())];
-            }'''
+            }"""
         )
         return bytes(data)
 

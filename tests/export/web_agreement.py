@@ -38,15 +38,20 @@ def main() -> None:
         loaded = time.perf_counter() - start
         threads = page.page.evaluate('document.documentElement.dataset.threads')
         for file in args.photographs:
-            data, seconds = page.segment(file)
+            try:
+                data, seconds = page.segment(file)
+            except ValueError as error:
+                print(f'{file.name}: {error}', flush=True)
+                continue
             found = np.asarray(Image.open(io.BytesIO(data)))
             (expected,) = predictor.predict([predictor.prepare(read_image(file))])
             shares[file.name] = (found == expected).mean() if found.shape == expected.shape else 0.0
             times.append(seconds)
             print(f'{file.name} {shares[file.name]:.6%} {seconds:.2f} s', flush=True)
     worst = min(shares, key=shares.get)
+    mean = np.mean(list(shares.values()))
     print(
-        f'{len(shares)} photographs, {threads} thread(s): mean {np.mean(list(shares.values())):.5%}, '
+        f'{len(shares)} photographs, {threads} thread(s): mean {mean:.5%}, '
         f'worst {shares[worst]:.5%} ({worst}); loaded in {loaded:.1f} s, first mask '
         f'{times[0]:.2f} s, then {statistics.median(times[1:] or times):.2f} s (median)'
     )

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Export a checkpoint to ONNX, OpenVINO or a web page, and check that both predict the same classes.
+"""Export a checkpoint to ONNX, OpenVINO or a web page; both must predict the same classes.
 
     python tools/deployment/export.py CONFIG CHECKPOINT --format onnx --out pan.onnx
     python tools/deployment/export.py CONFIG CHECKPOINT --format openvino --shape 512 512 --out pan
@@ -116,7 +116,8 @@ def _check_options(args) -> None:
     given = [f'--{name}' for name in names if getattr(args, name)]
     if args.format == WEB and given:
         raise UserError(
-            f'The page decides itself what its network takes and gives; leave out {", ".join(given)}.'
+            'The page decides itself what its network takes and gives; leave out '
+            f'{", ".join(given)}.'
         )
 
 

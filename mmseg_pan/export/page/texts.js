@@ -1,6 +1,6 @@
 // What the page says, in English and Chinese. {braces} are filled in by say().
 
-const TEXTS = {
+export const TEXTS = {
   en: {
     title: 'Segment a photograph',
     choose: 'Choose a photograph',
@@ -15,9 +15,9 @@ const TEXTS = {
     keys: 'Point at the picture to see the class there; with the keyboard, focus it and use the arrow keys.',
     picture: 'Photograph with its classes in colour',
     opacity: 'Opacity of the classes',
-    classes: 'Classes, with their share of the picture',
-    mask: 'Download the mask',
-    overlay: 'Download the overlay',
+    classes: 'Classes and their shares',
+    mask: 'Download mask',
+    overlay: 'Download overlay',
     maskIs: 'The mask is a PNG of class ids, of the size of the photograph; 0 is {first}.',
     show: 'Show {name}',
     notLoaded: 'The network could not be loaded ({reason}). Reload the page to try again.',
@@ -41,7 +41,7 @@ const TEXTS = {
     keys: '将指针移到图上可查看该处的类别；使用键盘时，先聚焦图片，再按方向键。',
     picture: '叠加了类别颜色的照片',
     opacity: '类别的不透明度',
-    classes: '类别及其所占比例',
+    classes: '类别及占比',
     mask: '下载掩码',
     overlay: '下载叠加图',
     maskIs: '掩码是与照片同样大小的 PNG，像素值为类别编号；0 表示 {first}。',

@@ -50,6 +50,8 @@ export class View {
       canvas.width = Math.max(1, Math.round(width * scale));
       canvas.height = Math.max(1, Math.round(height * scale));
     }
+    this.area.style.aspectRatio = `${width} / ${height}`;
+    this.area.style.width = `min(100%, ${(78 * width) / height}vh)`;
     this.image.getContext('2d').drawImage(bitmap, 0, 0, this.image.width, this.image.height);
     this.listClasses();
     this.paintClasses(this.paint);
