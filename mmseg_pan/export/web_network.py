@@ -49,7 +49,8 @@ class PageGraph(nn.Module):
         Returns:
             Logits (1, C, H, W).
         """
-        image = pixels[..., :3].permute(0, 3, 1, 2).float()
+        # Contiguous: for channels-last strides torch.export takes the example's size for a rule.
+        image = pixels[..., :3].permute(0, 3, 1, 2).contiguous().float()
         if not self.is_rgb:
             image = image.flip(1)
         image = (image - self.mean) / self.std
