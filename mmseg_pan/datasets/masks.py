@@ -22,6 +22,23 @@ def voc_palette() -> bytes:
     return colours.tobytes()
 
 
+def class_colours(classes: int, palette: list | None) -> np.ndarray:
+    """A colour for each class, and for 256 at least.
+
+    Args:
+        classes: How many there are.
+        palette: Their RGB colours; where it is None or too short, VOC's colour map fills up.
+
+    Returns:
+        ``(N, 3)`` uint8, RGB.
+    """
+    voc = np.frombuffer(voc_palette(), np.uint8).reshape(256, 3)
+    colours = np.resize(voc, (max(classes, 256), 3))
+    given = np.asarray(palette or [], np.uint8).reshape(-1, 3)
+    colours[: len(given)] = given
+    return colours
+
+
 def encode_mask(mask: np.ndarray, palette: bytes | None = None) -> bytes:
     """A palette PNG of ``(H, W)`` uint8 ids; the same ids give the same bytes.
 

@@ -124,7 +124,7 @@ def _onnx(graph: SegmentorGraph, shape, about: Description) -> bytes:
         dims = torch.export.Dim
         sizes = dict(image={0: dims('batch', max=1024)})
         sizes['image'] |= {2: dims('height', **side), 3: dims('width', **side)}
-    with _quiet():
+    with quiet_exporter():
         program = torch.onnx.export(
             graph.eval(),
             (example(graph, shape),),
@@ -140,7 +140,7 @@ def _onnx(graph: SegmentorGraph, shape, about: Description) -> bytes:
 
 
 @contextlib.contextmanager
-def _quiet():
+def quiet_exporter():
     """Leave out what the exporter prints of its steps and warns of in torch's own code."""
     logger = logging.getLogger('torch.onnx')
     level = logger.level

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mmseg_pan.datasets.masks import voc_palette
+from mmseg_pan.datasets.masks import class_colours
 from mmseg_pan.errors import UserError
 from mmseg_pan.fonts import drawable_names, picture_font
 from mmseg_pan.outputs import png_mark
@@ -39,10 +39,7 @@ class Painter:
                 f'A palette PNG holds 256 classes and the model has {len(self.classes)}; type '
                 '"--format classes".'
             )
-        voc = np.frombuffer(voc_palette(), np.uint8).reshape(256, 3)
-        self.colours = np.resize(voc, (max(len(self.classes), 256), 3))
-        palette = np.asarray(meta.get('palette') or [], np.uint8).reshape(-1, 3)
-        self.colours[: len(palette)] = palette
+        self.colours = class_colours(len(self.classes), meta.get('palette'))
 
     def encode(self, image: np.ndarray, labels: np.ndarray) -> bytes:
         """A picture as the bytes of a PNG.

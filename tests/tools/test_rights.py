@@ -52,6 +52,7 @@ LINES = {
     'deployment/export.py': [
         '{toy} {net} --out {new}/a',
         '{toy} {net} --format openvino --out {closed}/a',
+        '{toy} {net} --format web --out {new}/a',
     ],
     'deployment/quantize.py': ['{toy} {xml} --out {new}/a'],
     'misc/draw_network.py': ['--out {closed}/a.png'],
