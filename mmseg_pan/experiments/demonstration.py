@@ -14,7 +14,7 @@ from mmseg_pan.reports.training_logs import curve, read_rows
 
 from .results import read_results
 from .runner import run_all
-from .spec import read_spec
+from .spec import check_experiments, read_spec
 
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
@@ -68,6 +68,7 @@ def run_demonstration(root: Path, data: Path, out: Path, options: dict) -> None:
     spec = spec._replace(
         experiments=[e._replace(options=e.options | options) for e in spec.experiments]
     )
+    check_experiments(spec)
     if not data.exists():
         make_toy_shapes(data)
     os.environ['TOY_ROOT'] = str(data.resolve())  # configs look there

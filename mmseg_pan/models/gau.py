@@ -5,6 +5,8 @@ from mmengine.model import BaseModule
 from mmseg.models.utils import resize
 from torch import Tensor
 
+from mmseg_pan.errors import UserError
+
 from .conv import SafeConvModule, build_conv
 
 
@@ -32,7 +34,7 @@ class GlobalAttentionUpsample(BaseModule):
         init_cfg: Initialisation config.
 
     Raises:
-        ValueError: If the kernel size is even.
+        UserError: If the kernel size is even.
     """
 
     def __init__(
@@ -50,7 +52,7 @@ class GlobalAttentionUpsample(BaseModule):
     ):
         super().__init__(init_cfg)
         if kernel_size % 2 == 0:
-            raise ValueError(f'kernel_size must be odd, not {kernel_size}')
+            raise UserError(f'kernel_size must be odd, not {kernel_size}.')
         conv = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.align_corners = align_corners
         self.low = build_conv(low_channels, channels, kernel_size, separable, **conv)

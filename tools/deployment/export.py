@@ -48,7 +48,7 @@ def main() -> None:
     )
     parser.add_argument(
         '--tolerance',
-        type=float,
+        type=cli.share,
         default=1e-3,
         help='share of pixels whose class may change (default: %(default)s)',
     )
@@ -59,7 +59,7 @@ def main() -> None:
         if args.images:
             cli.check_test_set(cfg)
             cli.check_data(cfg, 'test')
-        model = load_segmentor(args.checkpoint, args.config, 'cpu')
+        model = load_segmentor(args.checkpoint, cfg, 'cpu')
         shape = tuple(args.shape) if args.shape else None
 
         def compare(file: Path) -> None:
