@@ -63,14 +63,16 @@ def load_segmentor(
 
 
 def _build(whole: Config, checkpoint, config, unsafe: bool) -> BaseSegmentor:
-    """Build the network of a config file, or of a checkpoint's own config, which imports nothing.
+    """Build the network of a config file, or of a checkpoint's own config.
+
+    The latter imports modules of installed packages alone, unless it may run code.
 
     Raises:
         UserError: If the config describes no network, or types that are not registered.
     """
     source = str(checkpoint if config is None else getattr(config, 'filename', config))
-    if config is None and unsafe:
-        import_custom_modules(whole, source)
+    if config is None:
+        import_custom_modules(whole, source, unsafe)
     cfg = Config(for_inference(whole, source))
     cfg.model = network_alone(cfg.model)
     init_default_scope(cfg.default_scope)

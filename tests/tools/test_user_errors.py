@@ -22,6 +22,13 @@ AUX = (
     "model = dict(auxiliary_head=dict(type='FCNHead', in_channels=64, in_index=2, channels=8,"
     ' num_convs=1, num_classes={}))\n'
 )
+CROP = (
+    'model = dict(data_preprocessor=dict(size=(64, 64)))\n'
+    'train_dataloader = dict(batch_size=4, dataset=dict(pipeline=[\n'
+    "    dict(type='LoadImageFromFile'), dict(type='LoadAnnotations'),\n"
+    "    dict(type='RandomResize', scale=(256, 64), ratio_range=(0.5, 2.0), keep_ratio=True),\n"
+    "    dict(type='RandomCrop', crop_size=(96, 96)), dict(type='PackSegInputs')]))\n"
+)
 
 #: By the kind of a mistake: texts of a config file, and words of their sentence.
 FILES = {
@@ -67,7 +74,7 @@ OPTIONS = {
         (f'{HEAD}.loss_decode.class_weight=[1.0,2.0]', 'class_weight of 2 numbers'),
     ],
     'sizes': [
-        ('model.data_preprocessor.size=[32,32]', 'set both to the same size'),
+        (BASE + CROP, 'set both to the same size'),
         (f'{HEAD}.kernel_sizes=[7,5,4]', 'odd'),
         (f'{HEAD}.in_channels=[64,128,256,99]', r'set in_channels=\[64, 128, 256, 512\]'),
     ],
@@ -125,7 +132,7 @@ TOOLS = {
         ('--data {toys} --out o --cfg-options data_root=x', 'nothing reads data_root'),
         (f'--data {{toys}} --out o --cfg-options {HEAD}.typo=x', 'takes no typo'),
         ('--data {toys} --out o --cfg-options a', 'takes KEY=VALUE'),
-        ('--data {text} --out o', 'cannot be written|is a file'),
+        ('--data {text} --out o', 'is no folder'),
     ],
     'run_experiments.py': [
         ('none.yaml', 'does not exist'),
@@ -147,8 +154,8 @@ TOOLS = {
     'voc_server_archive.py': [
         ('none', 'does not exist'),
         ('{folder} --root none', 'does not exist'),
-        ('{folder} --root {toys} --list val', 'has no'),
-        ('{folder} --root {toys} --list val --out r.zip', r'\.tgz'),
+        ('{folder} --root {toys} --list train9', 'does not exist'),
+        ('{folder} --root {toys} --list val', 'lacks 4 of the maps'),
     ],
     'analysis_tools/accuracy_cost.py': [
         ('none.yaml --out a.png', 'does not exist'),
@@ -215,7 +222,7 @@ TOOLS = {
         ('t --train 0', 'whole number'),
         ('t --size x', 'whole number'),
         ('t --seed -1', 'whole number'),
-        ('{text}', 'cannot be written|is a file'),
+        ('{text}', 'contains something else'),
     ],
     'dataset_converters/voc_aug.py': [
         ('none none', 'none'),
@@ -266,7 +273,7 @@ TOOLS = {
         ('none.pth a.pth', 'none.pth'),
         ('{text} a.pth', 'mistake.txt'),
         ('{net} a.txt', 'a.txt'),
-        ('{net} a.pth', 'iter_7.pth'),
+        ('{net} a.pth', 'iter_7.pth|torchvision'),
     ],
     'model_converters/deeplab2mmseg.py': [
         ('{bad} {net} {net} a.pth', None),
