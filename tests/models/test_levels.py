@@ -1,5 +1,6 @@
 import pytest
 import torch
+from mmengine.model.efficient_conv_bn_eval import turn_on_efficient_conv_bn_eval_for_single_model
 from mmseg.registry import MODELS
 
 from mmseg_pan import UserError
@@ -111,12 +112,10 @@ def test_torch_fx_traces_heads_and_necks(name):
 
 def test_batch_norms_in_evaluation_take_mmengines_faster_form():
     """``efficient_conv_bn_eval`` of a Runner finds convs and norms by tracing with torch.fx."""
-    from mmengine.model.efficient_conv_bn_eval import turn_on_efficient_conv_bn_eval
-
     cfg = dict(type='PANHead', in_channels=[8, 9, 10, 11], in_index=[0, 1, 2, 3], channels=6)
     head = MODELS.build(cfg | dict(num_classes=5))
     module = OneByOne(head).eval()
     maps = [torch.rand(2, c, side, side) for c, side in ((8, 32), (9, 16), (10, 8), (11, 8))]
     expected = module(*maps)
-    turn_on_efficient_conv_bn_eval(module, module)
+    turn_on_efficient_conv_bn_eval_for_single_model(module)
     torch.testing.assert_close(module(*maps), expected)
