@@ -16,6 +16,7 @@ from PIL import Image
 from tests.paths import ROOT, TOY
 
 HEAD = 'model.decode_head'
+LOSS = f'{HEAD}.loss_decode'
 #: A config file of one's own; what follows changes the toy one's.
 BASE = f'_base_ = {str(TOY)!r}\n'
 AUX = (
@@ -71,7 +72,8 @@ OPTIONS = {
     'classes': [
         (f'{HEAD}.num_classes=6', 'has 7 classes'),
         (BASE + AUX.format(2), 'auxiliary_head of .* has num_classes=2'),
-        (f'{HEAD}.loss_decode.class_weight=[1.0,2.0]', 'class_weight of 2 numbers'),
+        (f'{LOSS}.class_weight=[1.0,2.0]', 'class_weight of 2 numbers'),
+        (f'{LOSS}.use_sigmoid=True {LOSS}.class_weight=[1.0,2.0]', 'takes one there'),
     ],
     'sizes': [
         (BASE + CROP, 'set both to the same size'),
@@ -392,7 +394,7 @@ KINDS = [
 
 @pytest.mark.parametrize(('kind', 'given', 'words'), KINDS, ids=lambda value: str(value)[-40:])
 def test_mistakes_of_every_kind_in_a_training(refused, tmp_path_factory, kind, given, words):
-    config, options = TOY, ['--cfg-options', given]
+    config, options = TOY, ['--cfg-options', *given.split()]
     if given.endswith('\n'):
         config, options = tmp_path_factory.mktemp('config') / 'my.py', []
         config.write_text(given)
