@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmseg_pan.cli import ArgumentParser, run_tool, whole_number
+from mmseg_pan.cli import ArgumentParser, check_network, run_tool, whole_number
 from mmseg_pan.devices import check_device
 from mmseg_pan.evaluation.fast_inference import prepare_for_inference
 from mmseg_pan.fonts import missing_letters
@@ -75,6 +75,7 @@ def main() -> int:
     args = parser.parse_args()
     sources = find_sources(args.inputs, args.out, args.format)
     check_device(args.device)
+    check_network(args.config)
     model = load_segmentor(args.checkpoint, args.config, args.device, args.unsafe_load)
     prepare_for_inference(model, labels_only=True)
     painter = Painter(model.dataset_meta, args.format)

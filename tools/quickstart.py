@@ -114,6 +114,7 @@ def run(command: list, **options) -> None:
 def main() -> None:
     """Set up, then run the demonstration or the tests."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.error = lambda message: refuse(f'{message}; type "tools/quickstart.py --help".')
     parser.add_argument('what', nargs='?', choices=['demo', 'test'], default='demo')
     parser.add_argument('--stack', choices=list(STACKS), default='onedl')
     args, more = parser.parse_known_args()

@@ -49,6 +49,7 @@ def main() -> None:
     """Test."""
     args = parse_args()
     cfg = cli.load_config(args.config, args.cfg_options, args.work_dir)
+    cli.check_entries(cfg, 'model')
     cli.check_test_set(cfg)
     cli.check_evaluators(cfg)
     with safe_loading(args.unsafe_load):

@@ -62,6 +62,7 @@ def main() -> None:
     """Train."""
     args = parse_args()
     cfg = cli.load_config(args.config, args.cfg_options, args.work_dir)
+    cli.check_entries(cfg, 'model', 'train_dataloader', 'train_cfg', 'optim_wrapper')
     told = args.auto_scale_lr or 'train_dataloader.batch_size' in (args.cfg_options or {})
     if args.divide_batch and not told:
         cli.divide_batch(cfg, int(os.environ.get('WORLD_SIZE', 1)))
@@ -82,6 +83,7 @@ def main() -> None:
             origin = f'Starts from iteration 0 with the weights {cfg.load_from}.'
         cli.check_loop(cfg)
         cli.check_data(cfg, 'train', 'val')
+        cli.check_channels(cfg)
         cli.check_pretrained(cfg)
         cli.set_devices(cfg, args.launcher, args.local_rank)
         with cli.training_lock(cfg):

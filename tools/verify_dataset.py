@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from mmseg_pan.cli import ArgumentParser, run_tool, whole_number
+from mmseg_pan.cli import ArgumentParser, check_datasets, run_tool, whole_number
 from mmseg_pan.figures import check_picture
 from mmseg_pan.files import disk_errors_explained
 from mmseg_pan.fonts import missing_letters
@@ -44,6 +44,8 @@ def main() -> int:
         name_output(args.json, option='--json')
     if args.plot:
         check_picture(args.plot, option='--plot')
+    if Path(args.target).is_file():
+        check_datasets(args.target)
     result = verify(args.target, args.nproc)
     print(frequency_table(result))
     if result.faults:

@@ -5,17 +5,27 @@ from .arguments import (
     ConfigOptions,
     add_common_arguments,
     parse_resume,
+    share,
     whole_number,
 )
 from .checks import (
+    check_channels,
     check_checkpoint,
     check_data,
+    check_entries,
     check_loop,
     check_pretrained,
     check_shown,
     check_test_set,
 )
-from .config import build_runner, load_config, set_devices, training_lock
+from .config import (
+    build_runner,
+    check_datasets,
+    check_network,
+    load_config,
+    set_devices,
+    training_lock,
+)
 from .next_steps import print_after_test, print_after_training
 from .run import run_tool, sentence
 from .testing import (

@@ -1,5 +1,6 @@
 """Checks before a run: files, pretrained weights, data, class counts."""
 
+import inspect
 import os
 import pickle
 from collections.abc import Sequence
@@ -7,20 +8,73 @@ from pathlib import Path
 from urllib.error import URLError
 
 from mmengine.config import Config
+from mmengine.dataset import InfiniteSampler
 from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader
-from mmseg.registry import DATASETS
+from mmengine.runner import CheckpointLoader, EpochBasedTrainLoop
+from mmseg.registry import DATA_SAMPLERS, DATASETS, LOOPS, MODELS
 
+from mmseg_pan.engine import StopSignalHook
+from mmseg_pan.engine.loop import ResumableTrainLoop, streamed
 from mmseg_pan.engine.resume import checkpoints
+from mmseg_pan.engine.stream import StreamSampler
 from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation.label_map_files import dataset_folders, single_datasets
+from mmseg_pan.models import FPAHead
+from mmseg_pan.models.levels import backbone_levels
 from mmseg_pan.outputs import check_folder
 from mmseg_pan.weights.exported import open_exported
 from mmseg_pan.weights.fit import check_class_names
 from mmseg_pan.weights.trust import check_readable
 from mmseg_pan.weights.zoo import find_download
 
-from .labels import check_ignore_index, heads
+from .labels import as_list, check_ignore_index, has_hook, heads, registered
+
+
+def check_entries(cfg: Config, *keys: str) -> None:
+    """Check that a config has what a tool works on.
+
+    Args:
+        cfg: Config.
+        *keys: Of its top level: 'model', 'train_dataloader' ...
+
+    Raises:
+        UserError: Naming the first that is missing.
+    """
+    for key in keys:
+        if not cfg.get(key):
+            raise UserError(
+                f'{cfg.filename} has no {key}, which this tool needs; add it, or inherit from a '
+                'config that has it with _base_.'
+            )
+
+
+def check_channels(cfg: Config) -> None:
+    """Check ``in_channels`` of our heads against the feature maps that they will get.
+
+    The backbone is built; nothing is computed.
+
+    Raises:
+        UserError: Naming the head.
+    """
+    model = cfg.model
+    ours = {
+        name: head
+        for name, head in heads(cfg)
+        if inspect.isclass(kind := registered(head.get('type'), MODELS))
+        and issubclass(kind, FPAHead)
+    }
+    if not ours or not isinstance(model.get('backbone'), dict):
+        return
+    levels = backbone_levels(model.backbone, model.get('neck'))
+    channels = dict(zip(levels.in_index, levels.in_channels, strict=True))
+    for name, head in ours.items():
+        chosen, asked = as_list(head.get('in_index', -1)), as_list(head.get('in_channels'))
+        found = [channels.get(index % len(channels)) for index in chosen]
+        if asked != found and head.get('input_transform') != 'resize_concat':
+            raise UserError(
+                f'{name} has in_channels={asked}, but the backbone gives {found} at '
+                f'in_index={chosen}; set in_channels={found if len(found) > 1 else found[0]}.'
+            )
 
 
 def check_pretrained(cfg: Config) -> None:
@@ -174,22 +228,29 @@ def _check_classes(cfg: Config, names: Sequence[str]) -> None:
 
 
 def check_loop(cfg: Config) -> None:
-    """Refuse epochs that never end, and hooks that only count iterations.
+    """Refuse epochs that never end, hooks that only count iterations, and samplers without a seek.
 
     Raises:
         UserError: Naming both settings.
     """
     loop = cfg.get('train_cfg') or {}
-    if not (loop.get('type') == 'EpochBasedTrainLoop' or loop.get('by_epoch')):
+    kind = registered(loop.get('type'), LOOPS)
+    if inspect.isclass(kind) and issubclass(kind, ResumableTrainLoop):
+        streamed(cfg.get('train_dataloader') or {})
         return
-    sampler = (cfg.get('train_dataloader') or {}).get('sampler') or {}
-    if sampler.get('type') in ('InfiniteSampler', 'StreamSampler'):
+    by_epoch = kind is None and loop.get('by_epoch')
+    if not (by_epoch or (inspect.isclass(kind) and issubclass(kind, EpochBasedTrainLoop))):
+        return
+    sampler = registered(
+        ((cfg.get('train_dataloader') or {}).get('sampler') or {}).get('type'), DATA_SAMPLERS
+    )
+    if sampler in (InfiniteSampler, StreamSampler):
         raise UserError(
-            f'EpochBasedTrainLoop needs a finite sampler, but {sampler["type"]} is endless; set '
+            f'EpochBasedTrainLoop needs a finite sampler, but {sampler.__name__} is endless; set '
             'train_dataloader.sampler.type=DefaultSampler, or train_cfg.type=ResumableTrainLoop '
             'with max_iters.'
         )
-    if any(hook.get('type') == 'StopSignalHook' for hook in cfg.get('custom_hooks') or []):
+    if has_hook(cfg, StopSignalHook):
         raise UserError(
             'StopSignalHook resumes by iterations, and EpochBasedTrainLoop only at the end of an '
             'epoch; take the hook out of custom_hooks, or set train_cfg.type=ResumableTrainLoop '

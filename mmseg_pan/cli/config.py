@@ -11,13 +11,15 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.registry import RUNNERS
 
-from mmseg_pan.configs.contents import read_config
+from mmseg_pan.configs.contents import for_inference, read_config
+from mmseg_pan.engine import ContinuationHook, SafeCheckpointHook
 from mmseg_pan.errors import UserError
 from mmseg_pan.files import disk_errors_explained, exclusive
 from mmseg_pan.outputs import check_writable
+from mmseg_pan.weights.start import NewClassifierHook
 
 from .fitting import check_fitting, without_workers
-from .labels import registered, settle_ignore_index
+from .labels import has_hook, registered, settle_ignore_index
 from .parts import apply_options, check_parts
 from .screen import with_clear_screen
 from .testing import count_fast
@@ -47,6 +49,32 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
     settle_ignore_index(cfg)
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'./work_dirs/{Path(path).stem}'
     return cfg
+
+
+def check_network(path: str | Path | None) -> None:
+    """Check what a config file says of network and test pipeline, before they are built.
+
+    Args:
+        path: Config file; None: that of a checkpoint, which was checked when it was trained.
+
+    Raises:
+        UserError: As for :func:`load_config`.
+    """
+    if path is not None:
+        cfg = Config(for_inference(read_config(path), str(path)))
+        check_parts(cfg)
+        check_fitting(cfg)
+
+
+def check_datasets(path: str | Path) -> None:
+    """Check what a config file says of its data sets, before they are built.
+
+    Raises:
+        UserError: As for :func:`load_config`.
+    """
+    cfg = read_config(path)
+    keys = ('default_scope', 'train_dataloader', 'val_dataloader', 'test_dataloader')
+    check_parts(Config({key: cfg[key] for key in keys if cfg.get(key)}))
 
 
 def set_devices(cfg: Config, launcher: str, local_rank: int = 0) -> None:
@@ -100,14 +128,13 @@ def build_runner(cfg: Config) -> Runner:
             'registered; name the module that registers it in custom_imports.'
         )
     count_fast(cfg)
-    hook = cfg.get('default_hooks', {}).get('checkpoint') or {}
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
     if hook.get('save_best') in _GREATER:
         hook.setdefault('rule', 'greater')
     check_writable(cfg.work_dir, '--work-dir')
-    hooks = cfg.setdefault('custom_hooks', [])
-    for kind in ('SafeCheckpointHook', 'ContinuationHook', 'NewClassifierHook'):
-        if not any(hook['type'] == kind for hook in hooks):
-            hooks.append(dict(type=kind))
+    for kind in (SafeCheckpointHook, ContinuationHook, NewClassifierHook):
+        if not has_hook(cfg, kind):
+            cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type=kind.__name__)]
     return with_clear_screen(runner_class).from_cfg(cfg)
 
 

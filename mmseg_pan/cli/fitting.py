@@ -10,8 +10,10 @@ from mmseg.registry import METRICS, MODELS
 
 from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation import SelectedIoUMetric
+from mmseg_pan.models.fpa import POOLING
 
-from .labels import entries, heads, registered
+from .labels import as_list, entries, heads, registered
+from .parts import value_at
 
 _IOU = dict(
     mIoU=('aAcc', 'mIoU', 'mAcc'),
@@ -54,15 +56,17 @@ def check_fitting(cfg: Config) -> None:
     for name, head in heads(cfg):
         _check_class_weight(name, head)
         _check_levels(cfg, name, head)
+        _check_block(name, head)
+    neck = (cfg.get('model') or {}).get('neck')
+    for item in entries(neck):
+        _check_block('model.neck', item)
     _check_crop(cfg)
     _check_best(cfg)
 
 
 def _check_numbers(cfg: Config) -> None:
     for key, least in _LEAST.items():
-        value = cfg._cfg_dict
-        for part in key.split('.'):
-            value = value.get(part) if isinstance(value, dict) else None
+        value = value_at(cfg._cfg_dict, key)
         whole = isinstance(value, int) and not isinstance(value, bool)
         if value is not None and not (whole and value >= least):
             raise UserError(
@@ -82,18 +86,43 @@ def _check_numbers(cfg: Config) -> None:
 def _check_class_weight(name: str, head: dict) -> None:
     kind = registered(head.get('type'), MODELS)
     stock = getattr(kind, 'loss_by_feat', None) is BaseDecodeHead.loss_by_feat
-    if not (stock or str(getattr(kind, '__module__', '')).startswith('mmseg_pan.')):
+    if not (stock or _is_ours(head)):
         return  # it may count a class of its own, for what is no object
-    classes = head.get('num_classes') if 'out_channels' not in head else None
-    for loss in entries(head.get('loss_decode')):
+    logits = head.get('out_channels') or head.get('num_classes')
+    losses = entries(head.get('loss_decode'))
+    for loss in losses:
         weights = loss.get('class_weight')
-        if not (classes and isinstance(weights, (list, tuple))):
+        if not (logits and isinstance(weights, (list, tuple))):
             continue
-        if len(weights) != classes:
+        if loss.get('use_sigmoid') and len(weights) != 1:
+            raise UserError(
+                f'{name}.loss_decode has use_sigmoid and class_weight of {len(weights)} numbers; '
+                'MMSegmentation takes one there, the weight of the foreground of a head with one '
+                'logit.'
+            )
+        if not loss.get('use_sigmoid') and len(weights) != logits:
             raise UserError(
                 f'{name}.loss_decode has class_weight of {len(weights)} numbers, and {name} has '
-                f'num_classes={classes}; give one number a class.'
+                f'num_classes={logits}; give one number a class.'
             )
+
+
+def _check_block(name: str, part: dict) -> None:
+    """Check kernels and pooling of our blocks, which they refuse when they are built."""
+    for key in ('kernel_sizes', 'kernel_size', 'low_level_kernel_size'):
+        value = part.get(key, 1)
+        odd = all(isinstance(k, int) and k > 0 and k % 2 for k in as_list(value))
+        if _is_ours(part) and not odd:
+            raise UserError(f'{name} has {key}={value}, and kernels are odd; correct it.')
+    if _is_ours(part) and part.get('pooling', 'avg') not in POOLING:
+        raise UserError(
+            f'{name} has pooling={part["pooling"]!r}; choose from {", ".join(POOLING)}.'
+        )
+
+
+def _is_ours(part: dict) -> bool:
+    kind = registered(part.get('type'), MODELS)
+    return str(getattr(kind, '__module__', '')).startswith('mmseg_pan.')
 
 
 def _check_levels(cfg: Config, name: str, head: dict) -> None:
@@ -110,7 +139,7 @@ def _check_levels(cfg: Config, name: str, head: dict) -> None:
     if not isinstance(levels, (list, tuple)) or 'in_index' not in head:
         return
     chosen = head['in_index']
-    for index in chosen if isinstance(chosen, (list, tuple)) else [chosen]:
+    for index in as_list(chosen):
         if isinstance(index, int) and not -len(levels) <= index < len(levels):
             raise UserError(
                 f'{name} has in_index={chosen}, and the backbone gives {len(levels)} levels; '
@@ -182,7 +211,7 @@ def _check_best(cfg: Config) -> None:
         if not (inspect.isclass(kind) and issubclass(kind, IoUMetric)):
             return
         prefix = f'{metric["prefix"]}/' if metric.get('prefix') else ''
-        for name in entries_of(metric.get('iou_metrics', 'mIoU')):
+        for name in as_list(metric.get('iou_metrics', 'mIoU')):
             if name not in _IOU:
                 raise UserError(
                     f'val_evaluator has iou_metrics={name}, which IoUMetric does not know; choose '
@@ -191,14 +220,9 @@ def _check_best(cfg: Config) -> None:
             measured += [prefix + key for key in _IOU[name]]
         if issubclass(kind, SelectedIoUMetric):
             measured.append(f'{prefix}mIoU_selected')
-    for name in entries_of(chosen):
+    for name in as_list(chosen):
         if name not in measured:
             raise UserError(
                 f'default_hooks.checkpoint has save_best={name}, which val_evaluator does not '
                 f'measure; choose from {", ".join(measured)}, or add it to iou_metrics.'
             )
-
-
-def entries_of(value) -> list:
-    """A list of what is one value or several."""
-    return list(value) if isinstance(value, (list, tuple)) else [value]

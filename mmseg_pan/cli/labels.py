@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from mmengine.config import Config
 from mmseg.evaluation import IoUMetric
-from mmseg.registry import METRICS, TRANSFORMS
+from mmseg.registry import HOOKS, METRICS, TRANSFORMS
 
 from mmseg_pan.configs.contents import single_entries
 from mmseg_pan.errors import UserError
@@ -20,10 +20,20 @@ def registered(kind, registry):
     return registry.get(kind) if isinstance(kind, str) else kind
 
 
+def has_hook(cfg: Config, kind: type) -> bool:
+    """Whether ``custom_hooks`` has a hook of a class, however that is named."""
+    hooks = entries(cfg.get('custom_hooks'))
+    return any(registered(hook.get('type'), HOOKS) is kind for hook in hooks)
+
+
+def as_list(value) -> list:
+    """A list of what is one value or several."""
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
 def entries(value) -> list[dict]:
     """The dicts of a config entry that is a dict, a list of them, or nothing."""
-    found = value if isinstance(value, (list, tuple)) else [value]
-    return [item for item in found if isinstance(item, dict)]
+    return [item for item in as_list(value) if isinstance(item, dict)]
 
 
 def settle_ignore_index(cfg: Config) -> None:

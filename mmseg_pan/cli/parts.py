@@ -72,30 +72,47 @@ def apply_options(cfg: Config, options: dict) -> None:
     cfg.merge_from_dict(options)
 
 
-def _make_place(cfg: Config, key: str, value) -> None:
-    """Turn a None on an option's way into a dict; refuse what has no entries."""
-    here = cfg._cfg_dict
+def _steps(values, key: str) -> Iterator[tuple[str, object, str]]:
+    """Walk along a dotted key: the place so far, what is there, and the part that leads on."""
     parts = key.split('.')
     for number, part in enumerate(parts):
-        place = '.'.join(parts[:number])
-        last = number == len(parts) - 1
+        yield '.'.join(parts[:number]), values, part
+        values = _entry(values, part)
+
+
+def _entry(values, part: str):
+    """What a part of a dotted key names in a dict or a list; None where there is no such thing."""
+    if isinstance(values, (list, tuple)):
+        return values[int(part)] if part.isdecimal() and int(part) < len(values) else None
+    return values.get(part) if isinstance(values, dict) else None
+
+
+def value_at(values: dict, key: str):
+    """The value under a dotted key, such as 'train_cfg.max_iters'; None where there is none."""
+    *_, (_, here, part) = _steps(values, key)
+    return _entry(here, part)
+
+
+def _make_place(cfg: Config, key: str, value) -> None:
+    """Turn a None on an option's way into a dict; refuse what has no entries."""
+    for place, here, part in _steps(cfg._cfg_dict, key):
         if isinstance(here, (list, tuple)):
             if not part.isdecimal() or int(part) >= len(here):
                 raise UserError(
                     f'--cfg-options {key}: {place} is a list of {len(here)}; name an entry by a '
                     f'number from 0 to {len(here) - 1}.'
                 )
-            here = here[int(part)]
         elif isinstance(here, dict):
+            last = f'{place}.{part}'.lstrip('.') == key
             if not last and part in here and here[part] is None:
                 here[part] = {}
             if part not in here:
                 return
-            here = here[part]
         else:
             raise UserError(
                 f'--cfg-options {key}: {place} is {here!r} and has no {part}; correct the key.'
             )
+    here = value_at(cfg._cfg_dict, key)
     # A dict cannot be merged into what is none.
     if isinstance(value, dict) and not isinstance(here, (dict, list)) and here is not None:
         raise UserError(f'--cfg-options {key}: it is {here!r}, which takes no dict.')

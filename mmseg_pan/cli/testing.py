@@ -167,7 +167,7 @@ def set_fast_test(cfg: Config, fast: bool = False, amp: bool = False) -> None:
     kinds = [registered(e.get('type'), METRICS) for e in entries(cfg.get('test_evaluator'))]
     labels_only = all(kind in LABEL_METRICS for kind in kinds)
     hook = dict(type='FastTestHook', fast=fast, amp=amp, labels_only=labels_only)
-    cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
+    cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), hook]
 
 
 def count_fast(cfg: Config) -> None:

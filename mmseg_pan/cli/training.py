@@ -4,12 +4,13 @@ import inspect
 
 import torch
 from mmengine.config import Config
-from mmseg.registry import OPTIMIZERS
+from mmseg.registry import OPTIM_WRAPPERS, OPTIMIZERS
 
 from mmseg_pan.devices import has_bfloat16
+from mmseg_pan.engine import ChannelsLastHook
 from mmseg_pan.errors import UserError
 
-from .labels import registered
+from .labels import has_hook, registered
 
 #: Optimizer wrappers that may change into one another.
 _WRAPPERS = ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper')
@@ -38,6 +39,7 @@ def set_amp(cfg: Config) -> None:
 
 def _wrapper_kind(cfg: Config, flag: str) -> str:
     kind = cfg.optim_wrapper.get('type', 'OptimWrapper')
+    kind = getattr(registered(kind, OPTIM_WRAPPERS), '__name__', kind)
     if kind not in _WRAPPERS:
         raise UserError(
             f'{flag} works with optim_wrapper type OptimWrapper, not {kind}; leave {flag} out.'
@@ -71,9 +73,8 @@ def set_fast_training(cfg: Config) -> None:
     optimizer.fused = True
     if kind == 'OptimWrapper' and has_bfloat16():
         cfg.optim_wrapper.type = 'BFloat16OptimWrapper'
-    hooks = cfg.setdefault('custom_hooks', [])
-    if not any(hook['type'] == 'ChannelsLastHook' for hook in hooks):
-        hooks.append(dict(type='ChannelsLastHook'))
+    if not has_hook(cfg, ChannelsLastHook):
+        cfg.custom_hooks = [*(cfg.get('custom_hooks') or []), dict(type='ChannelsLastHook')]
 
 
 def set_auto_scale_lr(cfg: Config) -> None:
@@ -118,4 +119,5 @@ def divide_batch(cfg: Config, processes: int) -> None:
 def drop_validation(cfg: Config) -> None:
     """Train without validation; test the final checkpoint with tools/test.py."""
     cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-    cfg.default_hooks.get('checkpoint', {}).pop('save_best', None)
+    hook = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+    hook.pop('save_best', None)

@@ -1,7 +1,9 @@
 """What a config says about inference: test pipeline, class names and palette."""
 
+import sysconfig
 from collections.abc import Iterator
 from difflib import get_close_matches
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -56,16 +58,39 @@ def read_config(path: str | Path) -> Config:
     return cfg
 
 
-def import_custom_modules(cfg: Config, path: str | Path) -> None:
+def import_custom_modules(cfg: Config, path: str | Path, every: bool) -> None:
     """Import the ``custom_imports`` of a checkpoint's config, which runs their code.
+
+    Args:
+        cfg: The config.
+        path: Of the checkpoint, for messages.
+        every: Whether also modules that are not of an installed package, which may have come
+            together with the checkpoint.
 
     Raises:
         UserError: If a module cannot be imported.
     """
+    options = dict(cfg.get('custom_imports') or dict(imports=[]))
+    names = options.pop('imports', None) or []
+    names = [names] if isinstance(names, str) else names
     try:
-        import_modules_from_strings(**(cfg.get('custom_imports') or dict(imports=[])))
+        import_modules_from_strings(
+            [name for name in names if every or _is_installed(name)], **options
+        )
     except ImportError as error:
         raise UserError(import_failed(path, error)) from None
+
+
+def _is_installed(module: str) -> bool:
+    """Whether a module is of this package, or of one that pip has installed."""
+    package = module.split('.')[0]
+    if package == 'mmseg_pan':
+        return True
+    found = find_spec(package)
+    if found is None or found.origin is None:
+        return False
+    places = [Path(sysconfig.get_path(name)).resolve() for name in ('purelib', 'platlib')]
+    return any(Path(found.origin).resolve().is_relative_to(place) for place in places)
 
 
 def single_entries(name: str, dataset: dict) -> Iterator[tuple[str, dict]]:

@@ -62,8 +62,8 @@ def _imported(name: str):
 def check_types(values: dict, name: str, imports: bool) -> None:
     """Refuse types that nothing has registered, and those that only an import would find.
 
-    A checkpoint's config imports nothing, and ``registry.build`` would import any module that
-    a dotted name begins with.
+    A checkpoint's config imports installed packages alone, and ``registry.build`` would import
+    any module that a dotted name begins with.
 
     Args:
         values: From :func:`for_inference`.
@@ -105,8 +105,9 @@ def _unknown(kind: str, name: str, values: dict, imports: bool) -> str:
         )
     where = f' (of {modules})' if modules else ''
     return (
-        f'{name} uses {kind}{where}, which is not registered, and a checkpoint imports nothing; '
-        'type "--config FILE" with the config it was trained with, which imports the module.'
+        f'{name} uses {kind}{where}, which is not registered, and a checkpoint imports installed '
+        'packages alone; type "--config FILE" with the config it was trained with, which imports '
+        'the module.'
     )
 
 

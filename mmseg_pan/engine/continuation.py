@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 
+import torch
 from mmengine.dist import get_world_size
 from mmengine.hooks import EarlyStoppingHook, EMAHook, Hook
 from mmengine.optim import OptimWrapper
@@ -166,7 +167,8 @@ def facts_of(meta: dict, runner: Runner) -> dict:
     kind = (values['optim_wrapper'].get('optimizer') or {}).get('type')
     by_epoch = isinstance(runner.train_loop, EpochBasedTrainLoop)
     loop = values.get('train_cfg') or {}
-    was_by_epoch = loop.get('type') == 'EpochBasedTrainLoop' or bool(loop.get('by_epoch'))
+    name = str(loop.get('type')).rpartition('.')[2]
+    was_by_epoch = name == 'EpochBasedTrainLoop' or bool(loop.get('by_epoch'))
     return dict(
         optimizer=kind.rpartition('.')[2] if isinstance(kind, str) else None,
         batch_size=(values.get('train_dataloader') or {}).get('batch_size'),
@@ -207,12 +209,11 @@ def _check_weights(runner: Runner, found: dict) -> None:
     own = model.state_dict()
     found = {key.removeprefix('module.'): value for key, value in found.items()}
     for key, value in own.items():
-        shape = getattr(found.get(key), 'shape', None)
-        if key not in found or shape != getattr(value, 'shape', None):
-            there = 'no such weight' if key not in found else f'shape {[*shape]}'
+        if key not in found or _shape(found[key]) != _shape(value):
+            there = _shape(found[key]) if key in found else 'no such weight'
             raise UserError(
                 f'{runner._load_from} has {there} where the network of the config has {key} of '
-                f'shape {[*value.shape]}: it is of another network (other classes or channels); '
+                f'{_shape(value)}: it is of another network (other classes or channels); '
                 'set the config back, or start from scratch.'
             )
     if extra := sorted(set(found) - set(own)):
@@ -220,6 +221,11 @@ def _check_weights(runner: Runner, found: dict) -> None:
             f'{runner._load_from} has the weight {extra[0]}, which the network of the config '
             'lacks: it is of another network; set the config back, or start from scratch.'
         )
+
+
+def _shape(value) -> str:
+    """Describe a weight; what a module's get_extra_state() gives may be anything."""
+    return f'shape {[*value.shape]}' if isinstance(value, torch.Tensor) else 'no shape'
 
 
 def _check_reached(runner: Runner, meta: dict) -> None:

@@ -1,10 +1,13 @@
 """The training loop: exact resume, and no steps with non-finite losses."""
 
+from functools import partial
+
 import torch
+from mmengine.dataset import InfiniteSampler
 from mmengine.dist import all_reduce, broadcast_object_list, get_dist_info
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import IterBasedTrainLoop, Runner
-from mmseg.registry import LOOPS
+from mmseg.registry import DATA_SAMPLERS, LOOPS
 
 from mmseg_pan.errors import UserError
 
@@ -74,8 +77,8 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         runner = self.runner
         runner.call_hook('before_train_iter', batch_idx=self._iter, data_batch=data_batch)
         buffers = self._copy_buffers() if self.max_nonfinite_steps else {}
-        guard = FiniteLossGuard(runner.optim_wrapper)
-        outputs = runner.model.train_step(data_batch, optim_wrapper=guard)
+        with FiniteLossGuard(runner.optim_wrapper) as guard:
+            outputs = runner.model.train_step(data_batch, optim_wrapper=runner.optim_wrapper)
         if guard.skipped:
             self._count_skipped(data_batch, outputs)
             for name, buffer in runner.model.named_buffers():
@@ -97,11 +100,6 @@ class ResumableTrainLoop(IterBasedTrainLoop):
     def _copy_buffers(self) -> dict[str, torch.Tensor]:
         return {name: b.detach().clone() for name, b in self.runner.model.named_buffers()}
 
-    def _learning_rate(self) -> float:
-        # Of several optimizers the first: the keys are 'lr', or 'NAME.lr'.
-        rates = self.runner.optim_wrapper.get_lr()
-        return next(values[0] for key, values in rates.items() if key.split('.')[-1] == 'lr')
-
     def _count_skipped(self, data_batch: dict, outputs: dict) -> None:
         hub = self.runner.message_hub
         count = hub.runtime_info.get(_SKIPPED, 0) + 1
@@ -109,8 +107,8 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         # Iterations are counted as the log counts them, from 1.
         found = (
             f'The loss is not finite at iteration {self._iter + 1} '
-            f'(learning rate {self._learning_rate():g}; '
-            f'{describe_losses(outputs)}; images {", ".join(image_paths(data_batch))})'
+            f'(learning rate {learning_rate(self.runner):g}; {describe_losses(outputs)}'
+            f'images {", ".join(image_paths(data_batch)) or "?"})'
         )
         if count > self.max_nonfinite_steps:
             raise UserError(
@@ -124,38 +122,57 @@ class ResumableTrainLoop(IterBasedTrainLoop):
 
 
 class FiniteLossGuard:
-    """An optimizer wrapper for one step, which it takes only with a finite loss.
+    """Within its ``with`` block, an optimizer wrapper takes a step only with a finite loss.
 
-    All processes agree: if the loss of one is not finite, none takes the step.
+    The wrapper stays what it is, an ``OptimWrapperDict`` with all that a model asks of one. All
+    processes agree: if the loss of one is not finite, none takes the step. Of several
+    optimizers each is guarded by itself.
 
     Args:
-        optim_wrapper: The real one. All other attributes are delegated to it.
-        outer: The guard of the ``OptimWrapperDict`` that this one is a part of.
+        optim_wrapper: The wrapper.
     """
 
-    def __init__(self, optim_wrapper: OptimWrapper, outer: 'FiniteLossGuard | None' = None):
-        self.optim_wrapper = optim_wrapper
-        self.outer = outer
-        self.skipped = False
+    def __init__(self, optim_wrapper: OptimWrapper):
+        several = isinstance(optim_wrapper, OptimWrapperDict)
+        self._parts = list(optim_wrapper.values()) if several else [optim_wrapper]
+        self._spoilt: list[OptimWrapper] = []
+        self._before: list[tuple[OptimWrapper, dict]] = []
 
-    def update_params(self, loss: torch.Tensor, **kwargs) -> None:
-        """Take the step, or set ``skipped``."""
+    @property
+    def skipped(self) -> bool:
+        """Whether a step was not taken."""
+        return bool(self._spoilt)
+
+    def __enter__(self) -> 'FiniteLossGuard':
+        """Put the guard before ``backward``, ``step`` and ``zero_grad``."""
+        for part in self._parts:
+            self._before.append((part, dict(vars(part))))
+            part.backward = partial(self._backward, part, part.backward)
+            part.step = partial(self._unless_spoilt, part, part.step)
+            part.zero_grad = partial(self._unless_spoilt, part, part.zero_grad)
+        return self
+
+    def __exit__(self, *_) -> None:
+        """Take it away."""
+        for part, before in self._before:
+            for name in ('backward', 'step', 'zero_grad'):
+                vars(part).pop(name)
+                if name in before:  # somebody else's
+                    vars(part)[name] = before[name]
+
+    def _backward(self, part: OptimWrapper, backward, loss: torch.Tensor, **kwargs) -> None:
+        if part in self._spoilt:
+            return
         finite = torch.isfinite(loss.detach()).all().float()
         all_reduce(finite, 'min')
         if finite.item():
-            self.optim_wrapper.update_params(loss, **kwargs)
-            return
-        self.skipped = True
-        if self.outer is not None:
-            self.outer.skipped = True
+            backward(loss, **kwargs)
+        else:
+            self._spoilt.append(part)
 
-    def __getitem__(self, name: str) -> 'FiniteLossGuard':
-        """Guard one of several optimizers."""
-        return FiniteLossGuard(self.optim_wrapper[name], self)
-
-    def __getattr__(self, name: str):
-        """Delegate all other attributes."""
-        return getattr(self.optim_wrapper, name)
+    def _unless_spoilt(self, part: OptimWrapper, function, *args, **kwargs) -> None:
+        if part not in self._spoilt:
+            function(*args, **kwargs)
 
 
 def streamed(dataloader: dict) -> dict:
@@ -164,27 +181,50 @@ def streamed(dataloader: dict) -> dict:
     Raises:
         UserError: If its sampler is not ``InfiniteSampler``.
     """
-    sampler = dict(dataloader.get('sampler') or {})
-    if sampler.pop('type', None) != 'InfiniteSampler' or dataloader.get('batch_sampler'):
+    sampler = dataloader.get('sampler') if isinstance(dataloader, dict) else None
+    kind = sampler.get('type') if isinstance(sampler, dict) else None
+    kind = DATA_SAMPLERS.get(kind) if isinstance(kind, str) else kind  # with or without a scope
+    if kind is not InfiniteSampler or dataloader.get('batch_sampler'):
+        found = dataloader
+        if isinstance(dataloader, dict):
+            found = dataloader.get('batch_sampler') or sampler
         raise UserError(
             'ResumableTrainLoop takes train_dataloader.sampler=dict(type="InfiniteSampler"), which '
-            'it can jump in, and no batch_sampler; the config has '
-            f'{dataloader.get("batch_sampler") or dataloader.get("sampler")}.'
+            f'it can jump in, and no batch_sampler; the config has {str(found)[:100]}.'
         )
+    options = {key: value for key, value in sampler.items() if key != '_scope_'}
     return dict(
         dataloader,
-        sampler=dict(sampler, type='StreamSampler'),
+        sampler=dict(options, type='StreamSampler'),
         dataset=dict(type='StreamDataset', dataset=dataloader['dataset']),
     )
 
 
-def describe_losses(losses: dict) -> str:
-    """Write logged values as 'loss nan, decode.loss_ce nan'."""
-    return ', '.join(f'{k} {float(v):.4g}' for k, v in losses.items() if 'loss' in k)
+def learning_rate(runner: Runner) -> float:
+    """The learning rate of the first group of parameters, of several optimizers the first's."""
+    rates = runner.optim_wrapper.get_lr()  # the keys are 'lr', or 'NAME.lr'
+    return next(values[0] for key, values in rates.items() if key.split('.')[-1] == 'lr')
+
+
+def describe_losses(outputs) -> str:
+    """Write the numbers among a model's outputs as 'loss nan, decode.loss_ce nan; '."""
+    numbers = (
+        f'{key} {float(value):.4g}'
+        for key, value in (outputs if isinstance(outputs, dict) else {}).items()
+        if 'loss' in key and _is_number(value)
+    )
+    text = ', '.join(numbers)
+    return f'{text}; ' if text else ''
+
+
+def _is_number(value) -> bool:
+    if isinstance(value, torch.Tensor):
+        return value.numel() == 1
+    return isinstance(value, (int, float))
 
 
 def image_paths(data_batch) -> list[str]:
     """Name the images of a batch; '?' where it does not tell, as a batch of other samples."""
-    batch = data_batch if isinstance(data_batch, dict) else {}
-    samples = batch.get('data_samples', [])
-    return [str(getattr(s, 'metainfo', {}).get('img_path', '?')) for s in samples]
+    samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
+    infos = (getattr(sample, 'metainfo', None) for sample in (() if samples is None else samples))
+    return [str(info.get('img_path', '?')) if isinstance(info, dict) else '?' for info in infos]

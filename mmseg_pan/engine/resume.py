@@ -50,17 +50,24 @@ def checkpoints(folder: str | Path, template: str | None = None) -> list[Path]:
         if runs
         else _numbered(folder, template)
     )
-    return [path for _, path in sorted(found, reverse=True) if path.is_file() and _is_step(path)]
+    return [
+        path
+        for _, path in sorted(found, reverse=True)
+        if path.is_file() and _is_step(path.name, template)
+    ]
 
 
-def _is_step(path: Path) -> bool:
-    return not path.name.startswith('best_')  # those hold no optimizer
+def _is_step(name: str, template: str | None) -> bool:
+    """Whether it is no best checkpoint: those hold no optimizer."""
+    own = template and _pattern(Path(template).name).fullmatch(name)
+    return bool(own) or not name.startswith('best_')
 
 
 def _numbered(folder: str | Path, template: str | None) -> list[tuple[int, Path]]:
     """List number and file of all checkpoints by their names, the lowest number first."""
-    patterns = [_pattern(one) for one in ([template] if template else _TEMPLATES)]
-    there = Path(folder).iterdir() if Path(folder).is_dir() else ()
+    patterns = [_pattern(Path(one).name) for one in ([template] if template else _TEMPLATES)]
+    folder = Path(folder, template).parent if template else Path(folder)
+    there = folder.iterdir() if folder.is_dir() else ()
     return sorted(
         (int((match.groups() or (0,))[0]), path)
         for path in there

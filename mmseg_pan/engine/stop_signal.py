@@ -1,6 +1,7 @@
 """On SIGTERM and SIGINT: finish the step, save, exit."""
 
 import atexit
+import math
 import mmap
 import multiprocessing
 import os
@@ -13,6 +14,7 @@ from types import FrameType
 import torch
 from mmengine.dist import all_reduce, is_distributed, is_main_process
 from mmengine.hooks import EMAHook, Hook
+from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmseg.registry import HOOKS
 
@@ -60,8 +62,9 @@ class StopSignalHook(Hook):
         self._training[0] = 1
         atexit.register(self._release_workers)  # runs before multiprocessing ends them
         self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
-        if multiprocessing.get_start_method() == 'fork':  # others would have to pickle this hook
-            loader = runner.train_dataloader
+        loader = runner.train_dataloader
+        context = loader.multiprocessing_context or multiprocessing
+        if context.get_start_method() == 'fork':  # others would have to pickle this hook
             loader.worker_init_fn = partial(self._start_worker, loader.worker_init_fn)
 
     def _start_worker(self, then: Callable | None, number: int) -> None:
@@ -107,8 +110,7 @@ class StopSignalHook(Hook):
 
     def after_train_iter(self, runner: Runner, batch_idx: int, *args, **kwargs) -> None:
         """Stop after a step."""
-        accumulated = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
-        if (batch_idx + 1) % accumulated == 0 and self._agreed():
+        if (batch_idx + 1) % _steps_a_round(runner.optim_wrapper) == 0 and self._agreed():
             self._save_and_exit(runner, batch_idx + 1)
 
     def after_val_iter(self, runner: Runner, *args, **kwargs) -> None:
@@ -140,6 +142,13 @@ class StopSignalHook(Hook):
             )
         self._listen_no_more()
         raise SystemExit(STOPPED)
+
+
+def _steps_a_round(optim_wrapper: OptimWrapper) -> int:
+    """After how many iterations no optimizer has gradients that it accumulates."""
+    several = isinstance(optim_wrapper, OptimWrapperDict)
+    parts = optim_wrapper.values() if several else [optim_wrapper]
+    return math.lcm(*(getattr(part, '_accumulative_counts', 1) for part in parts))
 
 
 def _die_of(number: int) -> None:

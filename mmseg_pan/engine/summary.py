@@ -6,12 +6,14 @@ from mmengine.dist import get_world_size, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+from torch.utils.data import DataLoader
 
 from mmseg_pan.benchmarks.complexity import count_cost
 from mmseg_pan.devices import device_name
 from mmseg_pan.evaluation.label_map_files import single_datasets
 
 from .acceleration import step_options
+from .loop import learning_rate
 
 
 @HOOKS.register_module()
@@ -33,12 +35,12 @@ class RunSummaryHook(Hook):
     def before_train(self, runner: Runner) -> None:
         """Print the summary of a training run."""
         loader = runner.train_dataloader
-        total = loader.batch_size * get_world_size()
+        total = _batch_size(loader) * get_world_size()
         rows = {
             'start': self.origin,
             'device': device_name(),
             'batch': self._batch(runner),
-            'learning rate': f'{runner.optim_wrapper.get_lr()["lr"][0]:g}',
+            'learning rate': f'{learning_rate(runner):g}',
             **step_options(runner),
             'iterations': f'{runner.iter} of {runner.max_iters} done',
             'training images': f'{len(loader.dataset):,}',
@@ -73,7 +75,7 @@ class RunSummaryHook(Hook):
     @staticmethod
     def _batch(runner: Runner) -> str:
         """The batch of a step, of a process, and that of the recipe where it is another one."""
-        batch, processes = runner.train_dataloader.batch_size, get_world_size()
+        batch, processes = _batch_size(runner.train_dataloader), get_world_size()
         text = f'{batch * processes} ({processes} x {batch})'
         scaling = runner.cfg.get('auto_scale_lr') or {}
         recipe = scaling.get('base_batch_size', batch * processes)
@@ -95,6 +97,11 @@ class RunSummaryHook(Hook):
             for name, cost in costs.items()
             if name != 'total'
         }
+
+
+def _batch_size(loader: DataLoader) -> int:
+    """Images per process and step; a batch sampler knows them instead of the loader."""
+    return loader.batch_size or getattr(loader.batch_sampler, 'batch_size', 1)
 
 
 def print_rows(title: str, rows: dict[str, str]) -> None:

@@ -132,7 +132,7 @@ class VerifiedCheckpointHook(CheckpointHook):
                     for path in map(Path, filter(None, self._best.values()))
                     if Path(self.out_dir, path.name).is_file()
                 }
-        elif self._local and not self._resumed_here(runner):  # its list is of another folder
+        elif self._local and not self._resumed_here(runner, own):  # its list is of another folder
             own = dict(id=own['id'], steps={}, best={})
         # Never the path of an older run in this folder.
         self._own = dict(id=own['id'], steps=dict(own['steps']), best=dict(own['best']))
@@ -165,9 +165,12 @@ class VerifiedCheckpointHook(CheckpointHook):
                 found[key] = None
         self._best = found
 
-    def _resumed_here(self, runner: Runner) -> bool:
-        resumed = runner._load_from  # None: mmengine has looked into the work dir
-        return resumed is None or Path(resumed).resolve().parent == Path(self.out_dir).resolve()
+    def _resumed_here(self, runner: Runner, own: dict) -> bool:
+        if runner._load_from is None:  # mmengine has looked into the work dir
+            return True
+        resumed, here = Path(runner._load_from).resolve(), Path(self.out_dir).resolve()
+        # filename_tmpl may name a folder.
+        return resumed.parent == here or resumed in {here / name for name in own['steps']}
 
     def _unlisted(self, step: int) -> dict[str, int]:
         listed = {name for run in read_runs(self.out_dir) for name in run['checkpoints']}
@@ -182,8 +185,10 @@ class VerifiedCheckpointHook(CheckpointHook):
         """Refuse weights that are not finite."""
         for part in ('state_dict', 'ema_state_dict'):
             for name, value in checkpoint.get(part, {}).items():
+                if name.endswith('_extra_state'):  # get_extra_state() may give anything
+                    continue
                 if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-                    continue  # a module's get_extra_state() may give anything
+                    continue
                 if not torch.isfinite(value).all():
                     raise UserError(
                         f'{part} {name} is not finite after {runner.iter} iterations, and '
@@ -238,7 +243,7 @@ class VerifiedCheckpointHook(CheckpointHook):
         for path in filter(None, after.values()):
             self._verify(path)
             name = Path(path).name
-            prefix = name.removesuffix(self.filename_tmpl.format(step))
+            prefix = name.removesuffix(self.filename_tmpl.format(step).replace('/', '_'))
             self._remove_older(runner, 'best', step, keep=1, prefix=prefix)
         # Where this validation was not better, the one before it still is the best.
         self._best = {key: after[key] or before[key] for key in before}

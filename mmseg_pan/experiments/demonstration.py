@@ -8,13 +8,14 @@ import numpy as np
 from PIL import Image
 
 from mmseg_pan.datasets.toy import ToyShapesDataset, make_toy_shapes
+from mmseg_pan.errors import UserError
 from mmseg_pan.figures import write_picture
 from mmseg_pan.reports.plots import draw_curves
 from mmseg_pan.reports.training_logs import curve, read_rows
 
 from .results import read_results
 from .runner import run_all
-from .spec import read_spec
+from .spec import check_experiments, read_spec
 
 matplotlib.use('Agg')
 import matplotlib.pyplot as plt
@@ -68,6 +69,9 @@ def run_demonstration(root: Path, data: Path, out: Path, options: dict) -> None:
     spec = spec._replace(
         experiments=[e._replace(options=e.options | options) for e in spec.experiments]
     )
+    check_experiments(spec)
+    if data.exists() and not data.is_dir():
+        raise UserError(f'--data {data} is no folder; name the folder of the toy data set.')
     if not data.exists():
         make_toy_shapes(data)
     os.environ['TOY_ROOT'] = str(data.resolve())  # configs look there

@@ -25,7 +25,7 @@ from mmseg_pan.reports.training_logs import scalars
 
 from .identity import differences
 from .results import Counts, read_results
-from .spec import Experiment, Spec
+from .spec import Experiment, Spec, check_experiments
 
 _PACKAGES = ('torch', 'mmcv', 'onedl-mmcv', 'mmengine', 'onedl-mmengine', 'mmsegmentation')
 _PACKAGES += ('onedl-mmsegmentation',)
@@ -45,6 +45,7 @@ def run_all(spec: Spec, work_dir: Path) -> None:
     Raises:
         UserError: If a tool failed or was stopped.
     """
+    check_experiments(spec)
     check_writable(work_dir, '--work-dir')
     check_writable(spec.results.path.parent, '--results')
     count = len(spec.experiments)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 
+from mmseg_pan.cli import load_config
 from mmseg_pan.configs.contents import read_config
 from mmseg_pan.datasets.lists import read_ids
 from mmseg_pan.errors import UserError
@@ -112,6 +113,14 @@ def read_spec(path: Path, root: Path, results: Path | None = None) -> Spec:
             f'{path} must have "runs", a list of {sorted(fields)}, and may have '
             f'{sorted(known - {"runs"})}; it has {sorted(spec)}.'
         )
+    for row in rows:
+        seeds = row.get('seeds')
+        whole = isinstance(seeds, list) and seeds and all(isinstance(s, int) for s in seeds)
+        if not (row.get('name') and row.get('config') and whole):
+            raise UserError(
+                f'{path} has the run {str(row)[:80]}, and a run needs "name", "config" and '
+                '"seeds", a list of whole numbers; add them.'
+            )
     common = spec.get('options', {})
     # The first seed of all runs before the second of any: a start that says something.
     turns = range(max(len(row['seeds']) for row in rows))
@@ -140,6 +149,20 @@ def read_spec(path: Path, root: Path, results: Path | None = None) -> Spec:
         name: _selection(name, chosen, path) for name, chosen in spec.get('selections', {}).items()
     }
     return Spec(root, found, Results(results), selections, pairs)
+
+
+def check_experiments(spec: Spec) -> None:
+    """Check configs and options of all runs, before the first of them.
+
+    Raises:
+        UserError: As for :func:`mmseg_pan.cli.load_config`.
+    """
+    checked = []
+    for experiment in spec.experiments:
+        what = experiment.config, experiment.options
+        if what not in checked:
+            checked.append(what)
+            load_config(str(spec.root / experiment.config), deepcopy(experiment.options))
 
 
 def _selection(name: str, chosen: list[str] | dict, path: Path) -> Selection:

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from torch import Tensor, nn
+from torch.fx import Proxy
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
@@ -52,7 +53,8 @@ class SafeConvModule(ConvModule):
         # gradient of taps that no pixel reaches unwritten: what lay in the memory before is
         # learnt from. A 7x7 kernel on a map of up to 3x3, as in FPA on small crops.
         if (
-            torch.is_grad_enabled()  # the tensor's own properties last: torch.fx has none
+            not isinstance(x, Proxy)  # torch.fx traces shapes of no size
+            and torch.is_grad_enabled()
             and torch.is_autocast_enabled('cpu')
             and x.device.type == 'cpu'
             and min(x.shape[2:]) <= self.conv.kernel_size[0] // 2
@@ -64,7 +66,8 @@ class SafeConvModule(ConvModule):
     def _normalize(self, x: Tensor) -> Tensor:
         norm = self.norm
         if (
-            isinstance(norm, _BatchNorm)
+            not isinstance(x, Proxy)
+            and isinstance(norm, _BatchNorm)
             and norm.training
             and norm.track_running_stats
             and values_per_channel(x, norm) == 1

@@ -7,6 +7,8 @@ from mmengine.model import BaseModule
 from mmseg.models.utils import resize
 from torch import Tensor, nn
 
+from mmseg_pan.errors import UserError
+
 from .conv import SafeConvModule, build_conv
 
 POOLING: dict[str, Callable[..., Tensor]] = {'avg': F.avg_pool2d, 'max': F.max_pool2d}
@@ -43,7 +45,7 @@ class FeaturePyramidAttention(BaseModule):
         init_cfg: Initialisation config.
 
     Raises:
-        ValueError: If ``pooling`` is unknown or a kernel size is even.
+        UserError: If ``pooling`` is unknown or a kernel size is even.
     """
 
     def __init__(
@@ -63,9 +65,9 @@ class FeaturePyramidAttention(BaseModule):
     ):
         super().__init__(init_cfg)
         if pooling not in POOLING:
-            raise ValueError(f'pooling must be one of {sorted(POOLING)}, not {pooling!r}')
+            raise UserError(f'pooling must be one of {sorted(POOLING)}, not {pooling!r}.')
         if any(k % 2 == 0 for k in kernel_sizes):
-            raise ValueError(f'kernel_sizes must be odd, not {tuple(kernel_sizes)}')
+            raise UserError(f'kernel_sizes must be odd, not {tuple(kernel_sizes)}.')
         pyramid_channels = pyramid_channels or channels
         conv = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.pooling = pooling

@@ -5,6 +5,8 @@ from mmengine.model import BaseModule, constant_init
 from mmseg.models.utils import resize
 from torch import Tensor
 
+from mmseg_pan.errors import UserError
+
 from .conv import SafeConvModule, build_conv
 
 
@@ -37,7 +39,7 @@ class GlobalAttentionUpsample(BaseModule):
         init_cfg: Initialisation config.
 
     Raises:
-        ValueError: If the kernel size is even, or a gate is to start otherwise and has no norm.
+        UserError: If the kernel size is even, or a gate is to start otherwise and has no norm.
     """
 
     def __init__(
@@ -57,10 +59,10 @@ class GlobalAttentionUpsample(BaseModule):
     ):
         super().__init__(init_cfg)
         if kernel_size % 2 == 0:
-            raise ValueError(f'kernel_size must be odd, not {kernel_size}')
+            raise UserError(f'kernel_size must be odd, not {kernel_size}.')
         start = (gate_weight, gate_bias)
         if start != (1, 0) and context and norm_cfg is None:
-            raise ValueError('gate_weight and gate_bias need a norm in the gate: set norm_cfg')
+            raise UserError('gate_weight and gate_bias need a norm in the gate; set norm_cfg.')
         conv = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.align_corners = align_corners
         self.low = build_conv(low_channels, channels, kernel_size, separable, **conv)

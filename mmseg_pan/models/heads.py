@@ -120,7 +120,7 @@ class FPAHead(BaseDecodeHead):
         labels = self._stack_batch_gt(batch_data_samples).squeeze(1)
         if self.out_channels == 1:
             return self._binary_loss(seg_logits, labels, batch_data_samples)
-        if not applies_to(self):
+        if not applies_to(self, seg_logits):
             return super().loss_by_feat(seg_logits, batch_data_samples)
         return cross_entropy_by_image(self, seg_logits, labels)
 

@@ -2,10 +2,12 @@
 
 import torch
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
-from mmseg.models.losses import CrossEntropyLoss
+from mmseg.models.losses import CrossEntropyLoss, cross_entropy
 from mmseg.models.utils import resize
-from torch import Tensor
+from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional as F
+from torch.nn.modules import module as torch_module
 
 
 class SumByImage(torch.autograd.Function):
@@ -93,13 +95,15 @@ def count_right(logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
     # are compared with the largest of the others, and only ties are looked up.
     own = logits.gather(1, labels[:, None])
     others = logits.scatter_(1, labels[:, None], -torch.inf).amax(dim=1)
-    right = (own[:, 0] > others) & counted
-    ties = (own[:, 0] == others) & counted
-    if ties.any():
+    more = own[:, 0] > others
+    # Ties, and what cannot be compared: NaN.
+    unsure = ~(more | (own[:, 0] < others)) & counted
+    right = (more & counted).sum()
+    if unsure.any():
         logits.scatter_(1, labels[:, None], own)
-        named = logits.movedim(1, -1)[ties].topk(1).indices[:, 0]
-        return right.sum() + (named == labels[ties]).sum()
-    return right.sum()
+        named = logits.movedim(1, -1)[unsure].topk(1).indices[:, 0]
+        right = right + (named == labels[unsure]).sum()
+    return right
 
 
 def binary_accuracy(head: BaseDecodeHead, logits: Tensor, labels: Tensor) -> Tensor:
@@ -126,16 +130,44 @@ def binary_accuracy(head: BaseDecodeHead, logits: Tensor, labels: Tensor) -> Ten
     return (100 * (right.sum() + epsilon) / (counted.sum() + epsilon))[None]
 
 
-def applies_to(head: BaseDecodeHead) -> bool:
-    """Whether a head's loss is one plain cross entropy over classes, averaged over pixels."""
+def applies_to(head: BaseDecodeHead, logits: Tensor) -> bool:
+    """Whether :func:`cross_entropy_by_image` gives what MMSeg's ``loss_by_feat`` would give.
+
+    That is where the head's loss is one plain cross entropy over classes, averaged over pixels,
+    nobody watches it, and its derivatives are asked for by backward alone.
+
+    Args:
+        head: The head.
+        logits: (N, C, h, w).
+    """
     loss = head.loss_decode
     return (
         type(loss) is CrossEntropyLoss
-        and not (loss.use_sigmoid or loss.use_mask)
+        and loss.cls_criterion is cross_entropy
         # MMSeg's own cannot do both.
         and (loss.class_weight is None or loss.avg_non_ignore)
         and loss.reduction == 'mean'
         and head.sampler is None
+        and not _is_watched(loss)
+        # Of half precision without autocast, MMSeg's loss has half precision.
+        and (
+            logits.dtype in (torch.float32, torch.float64)
+            or torch.is_autocast_enabled(logits.device.type)
+        )
+        and not torch._C._are_functorch_transforms_active()
+        and forward_ad.unpack_dual(logits).tangent is None
+    )
+
+
+def _is_watched(module: nn.Module) -> bool:
+    """Whether a module has hooks, as torch's ``Module.__call__`` asks, or a forward of its own."""
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or torch_module._has_any_global_hook()
+        or 'forward' in vars(module)
     )
 
 

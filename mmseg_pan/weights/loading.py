@@ -25,7 +25,7 @@ from .tensors import in_float32
 
 def load_segmentor(
     checkpoint: str | Path,
-    config: str | Path | None = None,
+    config: str | Path | Config | None = None,
     device: str | None = None,
     unsafe: bool = False,
 ) -> BaseSegmentor:
@@ -33,8 +33,8 @@ def load_segmentor(
 
     Args:
         checkpoint: A published file, a checkpoint of a training run, or an exported network.
-        config: Config file; None: the config that the checkpoint holds. Exported networks
-            have their own.
+        config: Config file, or what was read from one; None: the config that the checkpoint
+            holds. Exported networks have their own.
         device: As torch names it; None: the GPU where there is one.
         unsafe: Whether the checkpoint may run code.
 
@@ -50,7 +50,7 @@ def load_segmentor(
         return ExportedSegmentor(str(checkpoint)).eval()
     opened = open_checkpoint(checkpoint, unsafe)
     if config is not None:
-        whole = read_config(config)
+        whole = config if isinstance(config, Config) else read_config(config)
     elif opened.cfg is not None:
         whole = opened.cfg
     else:
@@ -63,14 +63,16 @@ def load_segmentor(
 
 
 def _build(whole: Config, checkpoint, config, unsafe: bool) -> BaseSegmentor:
-    """Build the network of a config file, or of a checkpoint's own config, which imports nothing.
+    """Build the network of a config file, or of a checkpoint's own config.
+
+    The latter imports modules of installed packages alone, unless it may run code.
 
     Raises:
         UserError: If the config describes no network, or types that are not registered.
     """
-    source = str(checkpoint if config is None else config)
-    if config is None and unsafe:
-        import_custom_modules(whole, source)
+    source = str(checkpoint if config is None else getattr(config, 'filename', config))
+    if config is None:
+        import_custom_modules(whole, source, unsafe)
     cfg = Config(for_inference(whole, source))
     cfg.model = network_alone(cfg.model)
     init_default_scope(cfg.default_scope)

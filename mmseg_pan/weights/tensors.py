@@ -12,6 +12,8 @@ from mmseg_pan.errors import UserError
 from mmseg_pan.files import disk_errors_explained, write_whole
 from mmseg_pan.outputs import MARK, name_output
 
+from .trust import find_damage
+
 #: Where training scripts keep the weights inside a checkpoint.
 WRAPPERS = ('state_dict', 'model')
 
@@ -57,6 +59,11 @@ def in_float32(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _read_torch(path: Path):
+    if damage := find_damage(path):  # what is no pickle makes torch raise anything
+        raise UserError(
+            f'{path} cannot be read as weights ({damage}); it must be a whole file of tensors, as '
+            '"torch.save(model.state_dict(), FILE)" writes it.'
+        )
     try:
         return torch.load(path, map_location='cpu', weights_only=True)
     except (RuntimeError, EOFError, OSError, ValueError, pickle.UnpicklingError) as error:

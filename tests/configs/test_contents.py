@@ -1,5 +1,8 @@
 """What a config says about inference reaches the network, however it is written."""
 
+import sys
+import sysconfig
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -210,12 +213,33 @@ def own_head(weights, tmp_path, monkeypatch):
 
 def test_a_head_of_ones_own(own_head):
     checkpoint, config = own_head('heads_that_are_there', 'HeadThatIsThere', True)
-    with pytest.raises(UserError, match=r'uses HeadThatIsThere .*a checkpoint imports nothing'):
+    with pytest.raises(UserError, match=r'uses HeadThatIsThere .*imports installed packages alone'):
         load_segmentor(checkpoint, device='cpu')
     assert 'HeadThatIsThere' not in MODELS.module_dict
     model = load_segmentor(checkpoint, config, 'cpu')
     assert type(model.decode_head).__name__ == 'HeadThatIsThere'
     MODELS.module_dict.pop('HeadThatIsThere')
+
+
+def test_custom_imports_of_an_installed_package(own_head, tmp_path, monkeypatch):
+    """A published file loads where pip has installed what it needs, as an mmpretrain backbone."""
+    checkpoint, _ = own_head('heads_installed', 'HeadInstalled', True)
+    published = publish(checkpoint, tmp_path / 'own.safetensors', config=tmp_path / 'own.py')
+    monkeypatch.setattr(sysconfig, 'get_path', lambda name: str(tmp_path / 'modules'))
+    for file in (checkpoint, published):
+        MODELS.module_dict.pop('HeadInstalled')
+        sys.modules.pop('heads_installed')
+        model = load_segmentor(file, device='cpu')
+        assert type(model.decode_head).__name__ == 'HeadInstalled'
+    MODELS.module_dict.pop('HeadInstalled')
+
+
+def test_custom_imports_of_a_package_that_lacks_another(own_head, tmp_path, monkeypatch):
+    checkpoint, _ = own_head('heads_of_another', 'HeadOfAnother', True)
+    (tmp_path / 'modules/heads_of_another.py').write_text('import not_here_at_all\n')
+    monkeypatch.setattr(sysconfig, 'get_path', lambda name: str(tmp_path / 'modules'))
+    with pytest.raises(UserError, match='the module not_here_at_all, which cannot be found'):
+        load_segmentor(checkpoint, device='cpu')
 
 
 def test_custom_imports_that_cannot_be_found(own_head):

@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_pan import UserError
-from mmseg_pan.engine.loop import FiniteLossGuard, image_paths
+from mmseg_pan.engine.loop import FiniteLossGuard, describe_losses, image_paths
 from tests.engine.runs import differences, small_cfg, tensors, train
 
 
@@ -105,25 +105,68 @@ def test_steps_are_left_out_up_to_the_limit(tmp_path, toy_root, spoil):
         assert differences(states[iteration], states[iteration - 1]) == {}
 
 
-@pytest.mark.parametrize('bad', [None, 'left', 'right'])
-def test_several_optimizers_are_guarded_one_by_one(bad):
-    """As mmengine's guide takes them: ``optim_wrapper['name'].update_params(loss)``."""
+@pytest.fixture
+def two():
+    """Two layers, and an optimizer for each."""
     layers = {name: torch.nn.Linear(2, 1) for name in ('left', 'right')}
+    wrappers = {
+        name: OptimWrapper(torch.optim.SGD(layer.parameters(), 0.1))
+        for name, layer in layers.items()
+    }
+    return layers, OptimWrapperDict(**wrappers)
+
+
+def step_by_step(wrapper, loss):
+    wrapper.zero_grad()
+    wrapper.backward(loss)
+    wrapper.step()
+
+
+#: Ways in which a model trains with one of several optimizers.
+WAYS = {
+    'by name': lambda all_, name, loss: all_[name].update_params(loss),
+    'in turns': lambda all_, name, loss: dict(all_.items())[name].update_params(loss),
+    'step by step': lambda all_, name, loss: step_by_step(all_[name], loss),
+}
+
+
+@pytest.mark.parametrize('bad', [None, 'left', 'right'])
+@pytest.mark.parametrize('way', WAYS)
+def test_several_optimizers_are_guarded_one_by_one(two, bad, way):
+    layers, wrapper = two
     before = {name: layer.weight.clone() for name, layer in layers.items()}
-    guard = FiniteLossGuard(
-        OptimWrapperDict(
-            **{
-                name: OptimWrapper(torch.optim.SGD(layer.parameters(), 0.1))
-                for name, layer in layers.items()
-            }
-        )
-    )
-    for name, layer in layers.items():
-        loss = layer(torch.ones(1, 2)).sum() * (float('nan') if name == bad else 1)
-        guard[name].update_params(loss)
+    with FiniteLossGuard(wrapper) as guard:
+        for name, layer in layers.items():
+            loss = layer(torch.ones(1, 2)).sum() * (float('nan') if name == bad else 1)
+            WAYS[way](wrapper, name, loss)
     assert guard.skipped is (bad is not None)
     for name, layer in layers.items():
         assert torch.equal(layer.weight, before[name]) is (name == bad)
+
+
+def test_nothing_follows_a_loss_that_is_not_finite_until_the_guard_is_gone(two):
+    """Gradients of a second loss would else wait for the next step."""
+    layers, wrapper = two
+    one, layer = wrapper['left'], layers['left']
+    before = layer.weight.clone()
+    with FiniteLossGuard(wrapper) as guard:
+        one.backward(layer(torch.ones(1, 2)).sum() * float('inf'))
+        one.update_params(layer(torch.ones(1, 2)).sum())
+        assert guard.skipped
+    assert torch.equal(layer.weight, before) and layer.weight.grad is None
+    assert not {'backward', 'step', 'zero_grad'} & set(vars(one))
+    one.update_params(layer(torch.ones(1, 2)).sum())
+    assert not torch.equal(layer.weight, before)
+
+
+def test_a_guard_leaves_what_others_have_put_before_a_step(two):
+    _, wrapper = two
+    one, called = wrapper['left'], []
+    one.step = lambda **_: called.append('theirs')
+    theirs = one.step
+    with FiniteLossGuard(wrapper):
+        one.step()
+    assert called == ['theirs'] and one.step is theirs
 
 
 @pytest.mark.parametrize(
@@ -132,11 +175,28 @@ def test_several_optimizers_are_guarded_one_by_one(bad):
         (dict(inputs=[], data_samples=[SegDataSample(metainfo=dict(img_path='a.jpg'))]), ['a.jpg']),
         (dict(inputs=[], data_samples=[SegDataSample()]), ['?']),
         (dict(inputs=[], data_samples=torch.zeros(2, 1)), ['?', '?']),
+        (dict(inputs=[], data_samples=None), []),
+        (dict(data_samples=[dict(img_path='a.jpg')]), ['?']),
         (torch.zeros(2, 1), []),
+        ([torch.zeros(2)], []),
     ],
 )
 def test_images_of_any_batch(batch, expected):
     assert image_paths(batch) == expected
+
+
+@pytest.mark.parametrize(
+    ('outputs', 'expected'),
+    [
+        (dict(loss=torch.tensor(float('nan')), x=1), 'loss nan; '),
+        (dict(loss_a=1, loss_b=torch.ones(1), loss_c=torch.ones(3)), 'loss_a 1, loss_b 1; '),
+        (dict(loss='high', losses=[1.0, 2.0]), ''),
+        (None, ''),
+        ([torch.ones(1)], ''),
+    ],
+)
+def test_losses_of_any_outputs(outputs, expected):
+    assert describe_losses(outputs) == expected
 
 
 def test_the_limit_counts_over_a_resume(tmp_path, toy_root, spoil):

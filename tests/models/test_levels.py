@@ -1,9 +1,13 @@
 import pytest
 import torch
+from mmengine.model.efficient_conv_bn_eval import turn_on_efficient_conv_bn_eval_for_single_model
 from mmseg.registry import MODELS
 
 from mmseg_pan import UserError
+from mmseg_pan.models.fpa import FeaturePyramidAttention
+from mmseg_pan.models.gau import GlobalAttentionUpsample
 from mmseg_pan.models.levels import backbone_levels
+from mmseg_pan.models.rivals import RefinementUpsample
 
 
 @pytest.mark.parametrize(
@@ -66,6 +70,28 @@ class OneByOne(torch.nn.Module):
         return self.part([a, b, c, d])
 
 
+BLOCKS = {
+    'FPA': (lambda: FeaturePyramidAttention(8, 6), [(8, 20)]),
+    'FPA, separable, max': (
+        lambda: FeaturePyramidAttention(8, 6, 4, separable=True, pooling='max'),
+        [(8, 21)],
+    ),
+    'GAU': (lambda: GlobalAttentionUpsample(8, 6), [(8, 20), (6, 10)]),
+    'GAU without context': (lambda: GlobalAttentionUpsample(8, 6, context=False), [(8, 9), (6, 5)]),
+    'RRB': (lambda: RefinementUpsample(8, 6), [(8, 20), (6, 10)]),
+}
+
+
+@pytest.mark.parametrize('training', [False, True])
+@pytest.mark.parametrize('name', BLOCKS)
+def test_torch_fx_traces_blocks(name, training):
+    make, shapes = BLOCKS[name]
+    block = make().train(training)
+    maps = [torch.rand(2, channels, side, side) for channels, side in shapes]
+    traced = torch.fx.symbolic_trace(block)
+    torch.testing.assert_close(traced(*maps), block(*maps))
+
+
 @pytest.mark.parametrize('name', ['PANHead', 'FPAHead', 'FPANeck', 'GAUNeck', 'ImagePoolingNeck'])
 def test_torch_fx_traces_heads_and_necks(name):
     """Mmengine's efficient_conv_bn_eval traces the networks that it speeds up."""
@@ -82,3 +108,14 @@ def test_torch_fx_traces_heads_and_necks(name):
     traced = torch.fx.symbolic_trace(module)
     torch.testing.assert_close(traced(*maps), module(*maps))
     assert 'part' in str(traced.graph)
+
+
+def test_batch_norms_in_evaluation_take_mmengines_faster_form():
+    """``efficient_conv_bn_eval`` of a Runner finds convs and norms by tracing with torch.fx."""
+    cfg = dict(type='PANHead', in_channels=[8, 9, 10, 11], in_index=[0, 1, 2, 3], channels=6)
+    head = MODELS.build(cfg | dict(num_classes=5))
+    module = OneByOne(head).eval()
+    maps = [torch.rand(2, c, side, side) for c, side in ((8, 32), (9, 16), (10, 8), (11, 8))]
+    expected = module(*maps)
+    turn_on_efficient_conv_bn_eval_for_single_model(module)
+    torch.testing.assert_close(module(*maps), expected)

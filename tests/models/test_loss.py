@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from mmengine.structures import PixelData
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.structures import SegDataSample
+from torch.autograd import forward_ad
 from torch.nn import functional as F
+from torch.nn.modules.module import register_module_forward_hook
 
 from mmseg_pan.models import FPAHead
 from mmseg_pan.models.loss import SumByImage, applies_to
@@ -55,7 +57,7 @@ def test_loss_gradient_and_accuracy_are_the_stock_ones(
     labels[torch.rand(labels.shape) < ignored] = 255
     data = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
     built = head(dict(PLAIN, avg_non_ignore=non_ignore), classes, align_corners=align_corners)
-    assert applies_to(built)
+    assert applies_to(built, logits)
     (stock, stock_grad), (own, own_grad) = both(built, logits, data)
     assert stock.keys() == own.keys()
     for name, value in stock.items():
@@ -78,8 +80,8 @@ def test_loss_gradient_and_accuracy_are_the_stock_ones(
 def test_any_other_loss_is_left_to_the_framework(options):
     torch.manual_seed(0)
     built = head(**options)
-    assert not applies_to(built)
     logits = torch.randn(2, built.out_channels, 8, 8)
+    assert not applies_to(built, logits)
     data = samples(20, 20, num_classes=built.num_classes)
     for sample in data:
         # OpenMMLab's mmseg looks up the class weight of ignored pixels.
@@ -99,8 +101,8 @@ def test_class_weights_without_ignored_pixels(ignored, align_corners):
     weights = [1.0, 2.0, 0.5, 3.0, 0.0]
     loss = dict(PLAIN, class_weight=weights, avg_non_ignore=True)
     built = head(loss, align_corners=align_corners)
-    assert applies_to(built)
     logits = (3 * torch.randn(3, 5, 6, 7)).requires_grad_()
+    assert applies_to(built, logits)
     labels = torch.randint(5, (3, 1, 20, 24))
     labels[torch.rand(labels.shape) < ignored] = 255
     data = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
@@ -174,6 +176,94 @@ def test_a_gradient_penalty_is_stocks():
         assert stock.abs().max() > 0
 
 
+HOOKS = [
+    lambda loss, hook: loss.register_forward_hook(hook),
+    lambda loss, hook: loss.register_forward_pre_hook(hook),
+    lambda loss, hook: loss.register_full_backward_hook(hook),
+    lambda loss, hook: loss.register_full_backward_pre_hook(hook),
+    lambda loss, hook: register_module_forward_hook(hook),
+]
+
+
+@pytest.mark.parametrize('register', HOOKS, ids=range(len(HOOKS)))
+def test_hooks_on_the_loss_are_called(register):
+    built, called = head(), []
+    handle = register(built.loss_decode, lambda module, *_: called.append(module))
+    try:
+        losses = built.loss_by_feat(torch.randn(2, 5, 8, 8, requires_grad=True), samples(20, 20))
+        losses['loss_ce'].backward()
+    finally:
+        handle.remove()
+    assert called == [built.loss_decode]
+    built.loss_by_feat(torch.randn(2, 5, 8, 8), samples(20, 20))
+    assert len(called) == 1
+
+
+def test_a_hook_may_change_the_loss():
+    built, logits, data = head(), torch.randn(2, 5, 8, 8), samples(20, 20)
+    plain = built.loss_by_feat(logits, data)['loss_ce']
+    built.loss_decode.register_forward_hook(lambda module, inputs, loss: 2 * loss)
+    torch.testing.assert_close(built.loss_by_feat(logits, data)['loss_ce'], 2 * plain)
+
+
+def test_a_loss_whose_forward_or_criterion_is_replaced_is_left_to_the_framework():
+    logits, data = torch.randn(2, 5, 8, 8), samples(20, 20)
+    for name in ('forward', 'cls_criterion'):
+        built = head()
+        setattr(built.loss_decode, name, lambda logits, labels, *_, **__: logits.sum() * 0 + 7)
+        assert built.loss_by_feat(logits, data)['loss_ce'] == pytest.approx(
+            7 if name == 'forward' else 4.9
+        )
+
+
+def forward_derivative(function, x):
+    with forward_ad.dual_level():
+        dual = forward_ad.make_dual(x, torch.ones_like(x).cumsum(-1))
+        return forward_ad.unpack_dual(function(dual)).tangent
+
+
+DERIVATIVES = [
+    lambda f, x: torch.func.grad(f)(x),
+    lambda f, x: torch.func.jvp(f, (x,), (x,))[1],
+    lambda f, x: torch.func.hessian(f)(x),
+    lambda f, x: torch.func.vmap(f)(torch.stack([x, 2 * x])),
+    lambda f, x: torch.autograd.functional.hessian(f, x),
+    lambda f, x: torch.autograd.functional.hessian(f, x, vectorize=True),
+    forward_derivative,
+]
+
+
+@pytest.mark.parametrize('derivative', DERIVATIVES, ids=range(len(DERIVATIVES)))
+def test_derivatives_of_other_kinds_are_the_stock_ones(derivative):
+    torch.manual_seed(0)
+    built, logits, data = head(), torch.randn(2, 5, 3, 4, dtype=torch.float64), samples(8, 9)
+    ours, stock = (
+        derivative(lambda x, method=method: method(built, x, data)['loss_ce'], logits)
+        for method in (FPAHead.loss_by_feat, BaseDecodeHead.loss_by_feat)
+    )
+    torch.testing.assert_close(ours, stock)
+    assert stock.abs().max() > 0
+
+
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_the_loss_has_the_precision_of_the_stock_one(dtype):
+    torch.manual_seed(0)
+    logits = torch.randn(2, 5, 8, 8).to(dtype)
+    (stock, _), (own, own_grad) = both(head(), logits, samples(20, 20))
+    assert own['loss_ce'].dtype == stock['loss_ce'].dtype == dtype
+    assert own_grad.dtype == dtype
+    torch.testing.assert_close(own['loss_ce'], stock['loss_ce'], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+def test_accuracy_of_logits_that_cannot_be_compared(value):
+    torch.manual_seed(0)
+    logits = torch.randn(2, 5, 8, 8)
+    logits[:, 2, :4] = value
+    (stock, _), (own, _) = both(head(), logits, samples(20, 20))
+    assert own['acc_seg'].item() == pytest.approx(stock['acc_seg'].item(), abs=1e-3)
+
+
 def test_a_label_that_is_no_class_is_an_error_as_in_stock():
     data = samples(16, 16, num_classes=9)
     data[0].gt_sem_seg.data[0, 5, 5] = 8
@@ -213,6 +303,13 @@ def test_ties_are_counted_as_mmseg_counts_them(seed, classes, values):
     assert own['acc_seg'].item() == pytest.approx(stock['acc_seg'].item(), abs=1e-3)
 
 
+def test_logits_that_are_all_equal_are_not_all_right():
+    labels = torch.arange(5).repeat(4)[None, None, :].repeat(1, 8, 1)
+    data = [SegDataSample(gt_sem_seg=PixelData(data=labels))]
+    found = head().loss_by_feat(torch.zeros(1, 5, 8, 20), data)['acc_seg']
+    assert found.item() == pytest.approx(20, abs=1e-3)
+
+
 def test_logits_are_left_alone():
     logits = torch.zeros(1, 5, 16, 16)
     head().loss_by_feat(logits, samples(16, 16, batch=1))
@@ -231,6 +328,26 @@ def test_accuracy_of_one_logit_is_that_of_its_label_map(threshold):
     found = head(**BINARY, threshold=threshold).loss_by_feat(logits, data)['acc_seg']
     assert found.shape == (1,)
     assert found.item() == pytest.approx(100 * right.item(), abs=1e-3)
+
+
+@pytest.mark.parametrize('non_ignore', [False, True])
+def test_one_logit_with_a_class_weight(non_ignore):
+    """It weighs the foreground, as MMSeg hands it to torch as ``pos_weight``."""
+    torch.manual_seed(0)
+    logits = torch.randn(2, 1, 16, 16, requires_grad=True)
+    labels = torch.randint(2, (2, 1, 16, 16))
+    labels[:, :, :3] = 255
+    data = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
+    loss = dict(BINARY['loss'], class_weight=[3.0], avg_non_ignore=non_ignore)
+    found = head(**dict(BINARY, loss=loss)).loss_by_feat(logits, data)['loss_ce']
+    counted = labels != 255
+    expected = 0.7 * F.binary_cross_entropy_with_logits(
+        logits[counted], labels[counted].float(), pos_weight=torch.tensor([3.0]), reduction='sum'
+    )
+    expected = expected / (counted.sum() if non_ignore else counted.numel())
+    torch.testing.assert_close(found, expected)
+    found.backward()
+    assert not logits.grad[~counted].any() and logits.grad[counted].all()
 
 
 @pytest.mark.parametrize('more', [[], [dict(type='DiceLoss', loss_name='loss_dice')]])

@@ -11,8 +11,9 @@ import cv2
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mmseg_pan.cli import ArgumentParser, run_tool
+from mmseg_pan.cli import ArgumentParser, check_network, run_tool
 from mmseg_pan.datasets.reading import Loading
+from mmseg_pan.devices import check_device
 from mmseg_pan.errors import UserError
 from mmseg_pan.figures import check_picture, write_picture
 from mmseg_pan.inference import load_segmentor
@@ -33,6 +34,8 @@ def main() -> None:
     if not args.photo.is_file():
         raise UserError(f'The photograph {args.photo} does not exist; type the name of an image.')
     check_picture(args.out, inputs=[args.photo, Path(args.checkpoint)])
+    check_device(args.device)
+    check_network(args.config)
     model = load_segmentor(args.checkpoint, args.config, args.device)
     image = read_image(args.photo, loading=Loading.of(model.cfg.test_pipeline) or Loading())
     blocks = gather_attention(model, image)

@@ -26,7 +26,9 @@ def open_contender(name: str) -> Contender:
     """Build the model that a name on the command line stands for."""
     if name.startswith('smp:'):
         return from_smp(name)
-    return from_config(Path(name).stem, cli.load_config(name).model)
+    cfg = cli.load_config(name)
+    cli.check_entries(cfg, 'model')
+    return from_config(Path(name).stem, cfg.model)
 
 
 def main() -> None:

@@ -45,6 +45,7 @@ def main() -> None:
     args = parser.parse_args()
     check_picture(args.out)
     cfg = load_config(args.config, args.cfg_options)
+    cli.check_test_set(cfg)
     if not args.predictions.is_dir():
         raise UserError(
             f'The folder {args.predictions} does not exist; write label maps into it with '

@@ -27,6 +27,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     cfg = cli.load_config(args.config)
+    cli.check_entries(cfg, 'model')
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     print(f'{Path(args.config).stem}, one image of {args.shape[1]}x{args.shape[0]}')
     for part, cost in count_cost(cfg.model, *args.shape).items():

@@ -77,6 +77,8 @@ def main() -> None:
     init_default_scope('mmseg')
     torch.manual_seed(0)
     configs = dict(zip(_labels(args.configs), map(cli.load_config, args.configs), strict=True))
+    for cfg in configs.values():
+        cli.check_entries(cfg, 'model', 'train_dataloader')
     first = next(iter(configs.values()))
     cli.check_data(first, 'train')
     sizes = scaling.time_by_size(configs, args.sides, args.rounds)

@@ -10,8 +10,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from mmseg_pan.cli import ArgumentParser, run_tool, whole_number
+from mmseg_pan.cli import ArgumentParser, check_network, run_tool, whole_number
 from mmseg_pan.datasets.reading import Loading
+from mmseg_pan.devices import check_device
 from mmseg_pan.evaluation.fast_inference import prepare_for_inference
 from mmseg_pan.inference import load_segmentor
 from mmseg_pan.inference.images import read_image
@@ -30,6 +31,8 @@ def main() -> None:
     parser.add_argument('--device')
     args = parser.parse_args()
     sources = find_sources(args.inputs, Path('nowhere'), 'overlay')
+    check_device(args.device)
+    check_network(args.config)
     model = load_segmentor(args.checkpoint, args.config, args.device)
     prepare_for_inference(model, labels_only=True)
     with progress_bar() as bar:

@@ -20,7 +20,7 @@ def main() -> None:
     parser.add_argument('--train', type=cli.whole_number(1), default=1000, help='training images')
     parser.add_argument('--val', type=cli.whole_number(1), default=100, help='validation images')
     parser.add_argument('--size', type=cli.whole_number(1), default=128, help='side in pixels')
-    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--seed', type=cli.whole_number(0), default=0)
     args = vars(parser.parse_args())
     made = make_toy_shapes(**args)
     print(f'{"Made" if made else "Already exists:"} {args["root"]}')

@@ -61,7 +61,7 @@ def main() -> None:
     )
     parser.add_argument(
         '--tolerance',
-        type=float,
+        type=cli.share,
         default=1e-3,
         help='share of pixels whose class may change (default: %(default)s)',
     )
@@ -73,7 +73,7 @@ def main() -> None:
         if args.images:
             cli.check_test_set(cfg)
             cli.check_data(cfg, 'test')
-        model = load_segmentor(args.checkpoint or SHIPPED, args.config, 'cpu')
+        model = load_segmentor(args.checkpoint or SHIPPED, cfg, 'cpu')
         if args.format == WEB:
             out = write_site(model, args.out, args.onnxruntime_web, args.tolerance)
             print(f'Written: {out}\nTo open it: python -m http.server --directory {out}')

@@ -35,7 +35,7 @@ def main() -> None:
         cfg = cli.load_config(args.config, args.cfg_options)
         cli.check_test_set(cfg)
         cli.check_data(cfg, 'test')
-        reference = load_segmentor(args.checkpoint, args.config)
+        reference = load_segmentor(args.checkpoint, cfg)
         others = {Path(file).name: ExportedSegmentor(file, args.precision) for file in args.files}
         for file, other in others.items():
             classes = reference.dataset_meta['classes']

@@ -27,13 +27,14 @@ def main() -> None:
     parser.add_argument('--images', type=cli.whole_number(1), default=300)
     parser.add_argument(
         '--float-layers',
-        type=int,
+        type=cli.whole_number(0),
         default=FLOAT_LAYERS,
         help='keep the first N convolutions in float32 (default: %(default)s)',
     )
     parser.add_argument('--cfg-options', nargs='+', action=cli.ConfigOptions)
     args = parser.parse_args()
     cfg = cli.load_config(args.config, args.cfg_options)
+    cli.check_entries(cfg, 'train_dataloader')
     cli.use_test_pipeline(cfg.train_dataloader.dataset, find_test_pipeline(cfg, args.config))
     cli.check_data(cfg, 'train')
     dataset = DATASETS.build(cfg.train_dataloader.dataset)

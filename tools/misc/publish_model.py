@@ -48,6 +48,7 @@ def main() -> None:
             f'--provenance {wrong[0]} must be NAME=TEXT, such as "seed=0" or "data=VOC 2012".'
         )
     provenance = dict(text.split('=', 1) for text in args.provenance)
+    cli.check_network(args.config)
     file = publish(
         args.checkpoint,
         args.out,

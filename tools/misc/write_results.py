@@ -19,6 +19,7 @@ from mmseg_pan.files import write_whole
 
 def main() -> None:
     """Write."""
+    cli.ArgumentParser(description=__doc__).parse_args()
     folder = ROOT / 'configs' / 'pan'
     card, listing = folder / 'README.md', folder / 'metafile.yaml'
     write_whole(listing, metafile(ROOT).encode())

@@ -24,9 +24,13 @@ def main() -> None:
     parser.add_argument('head', help='head file written by tflite2mmseg.py')
     parser.add_argument('out', help='.pth file to write, for load_from in a config')
     parser.add_argument(
-        '--seed', type=int, default=0, help='seed for weights that are not in the files'
+        '--seed',
+        type=cli.whole_number(0),
+        default=0,
+        help='seed for weights that are not in the files',
     )
     args = parser.parse_args()
+    cli.check_network(args.config)
     write_start(args.config, args.backbone, args.head, args.out, args.seed)
     print(f'Wrote {args.out}.')
 
