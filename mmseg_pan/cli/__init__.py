@@ -15,7 +15,7 @@ from .checks import (
     check_shown,
     check_test_set,
 )
-from .config import build_runner, load_config, set_devices, training_lock
+from .config import build_runner, check_cards, load_config, set_devices, training_lock
 from .next_steps import print_after_test, print_after_training
 from .run import run_tool, sentence
 from .testing import (

@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mmseg_pan.cli import ArgumentParser, run_tool
 from mmseg_pan.datasets.reading import Loading
+from mmseg_pan.devices import check_device
 from mmseg_pan.errors import UserError
 from mmseg_pan.figures import check_picture, write_picture
 from mmseg_pan.inference import load_segmentor
@@ -32,6 +33,7 @@ def main() -> None:
     args = parser.parse_args()
     if not args.photo.is_file():
         raise UserError(f'The photograph {args.photo} does not exist; type the name of an image.')
+    check_device(args.device)
     check_picture(args.out, inputs=[args.photo, Path(args.checkpoint)])
     model = load_segmentor(args.checkpoint, args.config, args.device)
     image = read_image(args.photo, loading=Loading.of(model.cfg.test_pipeline) or Loading())

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mmseg_pan.cli import ArgumentParser, run_tool, whole_number
 from mmseg_pan.datasets.reading import Loading
+from mmseg_pan.devices import check_device
 from mmseg_pan.evaluation.fast_inference import prepare_for_inference
 from mmseg_pan.inference import load_segmentor
 from mmseg_pan.inference.images import read_image
@@ -29,6 +30,7 @@ def main() -> None:
     parser.add_argument('--windows', nargs='+', type=whole_number(1), required=True, metavar='SIDE')
     parser.add_argument('--device')
     args = parser.parse_args()
+    check_device(args.device)
     sources = find_sources(args.inputs, Path('nowhere'), 'overlay')
     model = load_segmentor(args.checkpoint, args.config, args.device)
     prepare_for_inference(model, labels_only=True)
