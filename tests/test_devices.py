@@ -81,11 +81,9 @@ def test_losses(card, kind):
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, None])
-@pytest.mark.parametrize('mode', ['whole', 'slide'])
-def test_inference(card, monkeypatch, dtype, mode):
+def test_inference(card, monkeypatch, dtype):
     monkeypatch.setattr(fast_inference, 'has_bfloat16', lambda: True)
     model = toy_model()
-    model.test_cfg = Config(dict(mode=mode, crop_size=(48, 48), stride=(16, 16)))
     fast_inference.prepare_for_inference(model, fuse=False, channels_last=False, dtype=dtype)
     with torch.no_grad():
         data = model.data_preprocessor(batch_of(2, flip=True, flip_direction='horizontal'), False)
@@ -142,7 +140,7 @@ def test_parity_waits_for_the_network(monkeypatch, card):
     ('instructions', 'expected'), [((False, False), False), ((True, False), True)]
 )
 def test_bfloat16_of_a_processor_is_that_of_its_instructions(monkeypatch, instructions, expected):
-    """oneDNN says yes on any AVX-512, where it is emulated."""
+    """The answer of oneDNN is yes on any AVX-512, where it is emulated."""
     monkeypatch.setattr(devices.platform, 'machine', lambda: 'x86_64')
     monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: True)
     monkeypatch.setattr(torch.cpu, '_is_avx512_bf16_supported', lambda: instructions[0])
@@ -158,7 +156,7 @@ def test_a_device_that_cannot_be_used_is_an_error_message(name):
 
 @pytest.mark.parametrize('tool', ['attention.py', 'window_share.py'])
 def test_tools_check_the_device_first(tool, run_tool, toy_checkpoint, toy_root):
-    image = next((toy_root / 'images').rglob('*.*g'))
+    image = toy_root / 'JPEGImages/val_00000.jpg'
     command = dict(
         attention=[TOY, toy_checkpoint, image],
         window_share=[image, '--checkpoint', toy_checkpoint, '--windows', 64],

@@ -174,7 +174,9 @@ def main() -> int:
             f'| {len(count.not_applicable)} | {count.stock_too} | {count.skipped} |'
         )
         print(lines[-1], flush=True)
-        notes += [f'| {trial.ours} | `{test}` | {why} |' for test, why in count.not_applicable.items()]
+        notes += [
+            f'| {trial.ours} | `{test}` | {why} |' for test, why in count.not_applicable.items()
+        ]
         failures += [f'{trial.ours}: {test}: {why}' for test, why in count.failed.items()]
     if notes:
         lines += ['', '| ours | test | why it does not apply |', '| --- | --- | --- |', *notes]

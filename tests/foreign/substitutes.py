@@ -90,15 +90,8 @@ def put_loop() -> None:
 def put_transforms() -> None:
     """The fast transforms for those of which they have the name."""
     for name in ('RandomCrop', 'RandomFlip', 'PhotoMetricDistortion', 'PackSegInputs'):
-        stock = getattr(mmseg.datasets.transforms, name, None) or mmseg.registry.TRANSFORMS.get(name)
-        put(getattr(mmseg_pan.datasets.transforms, f'Fast{name}'), stock)
-    # mmcv's RandomFlip is found by its name alone.
-    mmengine.registry.TRANSFORMS.module_dict['RandomFlip'] = (
-        mmseg_pan.datasets.transforms.FastRandomFlip
-    )
-    mmseg.registry.TRANSFORMS.module_dict['RandomFlip'] = (
-        mmseg_pan.datasets.transforms.FastRandomFlip
-    )
+        ours = getattr(mmseg_pan.datasets.transforms, f'Fast{name}')
+        put(ours, mmseg.registry.TRANSFORMS.get(name))
 
 
 def put_metric() -> None:
