@@ -1,4 +1,7 @@
-"""Choosing and naming the device of a run."""
+"""Choosing and naming the device of a run, and its clock."""
+
+import platform
+import time
 
 import torch
 
@@ -21,7 +24,22 @@ def has_bfloat16() -> bool:
     """Whether the device computes in bfloat16 itself; to emulate it takes many times as long."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
+    return cpu_has_bfloat16()
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the processor has instructions for bfloat16."""
+    if platform.machine() in ('x86_64', 'AMD64'):
+        # oneDNN's own answer is yes for any AVX-512, which computes bfloat16 in float32.
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     return torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+def now() -> float:
+    """The time in seconds, after the GPU has finished all work."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
 
 
 def check_device(name: str | None) -> None:
@@ -34,7 +52,7 @@ def check_device(name: str | None) -> None:
         UserError: If it cannot.
     """
     try:
-        torch.empty(1, device=name)
+        torch.zeros(1, device=name).item()  # the device "meta" can store nothing
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         reason = str(error).strip().splitlines()[0]
         raise UserError(

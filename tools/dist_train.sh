@@ -27,7 +27,7 @@ fi
 # processes that are gone, and waits for them (pytorch/pytorch issue 135712).
 export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
 # Once, before the first process starts: torchrun would end in a page of tracebacks.
-WORLD_SIZE=$((${NNODES:-1} * processes)) \
+WORLD_SIZE=$((${NNODES:-1} * processes)) LOCAL_WORLD_SIZE=$processes \
     "${PYTHON:-python}" "$tools/train.py" "$config" --divide-batch --only-check "${@:3}"
 "${PYTHON:-python}" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" ${here:+"$here"} --rdzv_id=mmseg_pan \

@@ -66,6 +66,8 @@ def main() -> None:
     told = args.auto_scale_lr or 'train_dataloader.batch_size' in (args.cfg_options or {})
     if args.divide_batch and not told:
         cli.divide_batch(cfg, int(os.environ.get('WORLD_SIZE', 1)))
+    if args.divide_batch:
+        cli.check_cards()
     if args.only_check:
         return
     if args.amp:

@@ -25,10 +25,12 @@ class Contender(NamedTuple):
     loss: Callable  # normalised images (N, 3, H, W), labels (N, H, W) -> scalar
     classes: int
 
-    def prepare(self, channels_last: bool = False, train: bool = False) -> None:
-        """Put the network on the device, in its mode and memory format."""
+    def prepare(
+        self, channels_last: bool = False, train: bool = False, device: str | None = None
+    ) -> None:
+        """Put the network on the device, None: the default one, in its mode and memory format."""
         self.model.train(train)
-        self.model.to(default_device())
+        self.model.to(device or default_device())
         if channels_last:
             self.model.to(memory_format=torch.channels_last)
 

@@ -70,7 +70,8 @@ def by_workers(cfg: Config, workers: Sequence[int], samples: int) -> list[float]
 def by_processes(cfg: Config, batch: int, side: int, rounds: int) -> dict[str, float]:
     """Training images a second of one process with all threads, and of as many with one each.
 
-    The processes share the batch and average gradients by gloo.
+    They compute on the CPU, also where there is a GPU: it is the cores that are shared. They
+    share the batch and average gradients by gloo.
     """
     threads = torch.get_num_threads()
     cases = {f'1 process, {threads} threads': 1}
@@ -99,7 +100,7 @@ def _train(
     torch.manual_seed(rank)
     dist.init_process_group('gloo', f'file://{folder}/store', rank=rank, world_size=count)
     contender = from_config('', cfg.model)
-    contender.prepare(train=True)
+    contender.prepare(train=True, device='cpu')
     if count > 1:
         wrapped = DistributedDataParallel(contender.model)
         contender = contender._replace(loss=partial(segmentor_loss, wrapped), model=wrapped)

@@ -1,7 +1,6 @@
 """Time several networks and the machine's limits in one run."""
 
 import statistics
-import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -11,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmseg_pan.devices import default_device
+from mmseg_pan.devices import default_device, now
 
 from .contenders import Contender
 from .peak_memory import peak_memory
@@ -156,13 +155,6 @@ def _seconds(work: Callable) -> dict[str, float]:
     start = now()
     work()
     return dict(whole=now() - start)
-
-
-def now() -> float:
-    """The time in seconds, after the device has finished all work."""
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def memory_of(action: Callable) -> float | None:

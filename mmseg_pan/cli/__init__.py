@@ -20,6 +20,7 @@ from .checks import (
 )
 from .config import (
     build_runner,
+    check_cards,
     check_datasets,
     check_network,
     load_config,

@@ -98,6 +98,7 @@ def set_devices(cfg: Config, launcher: str, local_rank: int = 0) -> None:
     if launcher == 'none':
         return
     if torch.cuda.is_available():
+        check_cards()
         cfg.setdefault('sync_bn', 'torch')
         return
     if launcher != 'pytorch':
@@ -109,6 +110,21 @@ def set_devices(cfg: Config, launcher: str, local_rank: int = 0) -> None:
         )
     torch.distributed.init_process_group('gloo')
     cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
+
+
+def check_cards() -> None:
+    """Check that each process of this machine, as the launcher counts them, finds a GPU.
+
+    Raises:
+        UserError: If there are fewer, and any; on a machine without one they share the CPU.
+    """
+    processes = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    cards = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if 0 < cards < processes:
+        raise UserError(
+            f'{processes} processes need as many GPUs, and torch finds {cards} here; start '
+            f'{cards}, or train on the CPU with CUDA_VISIBLE_DEVICES= before the command.'
+        )
 
 
 def build_runner(cfg: Config) -> Runner:

@@ -1,7 +1,6 @@
 """Compare an exported network with its original on test images."""
 
 import statistics
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from mmseg.models.segmentors import EncoderDecoder
 from mmseg.models.segmentors.base import BaseSegmentor
 from torch import Tensor
 
+from mmseg_pan.devices import now
 from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation.confusion import confusion_matrix, mean_iou
 from mmseg_pan.evaluation.label_map_files import single_datasets
@@ -149,9 +149,9 @@ def segment(model: BaseSegmentor, batch: dict) -> tuple[Tensor, float]:
     data = model.data_preprocessor(batch, False)
     metas = [sample.metainfo for sample in data['data_samples']]
     with torch.inference_mode():
-        start = time.perf_counter()
+        start = now()
         logits = model.inference(data['inputs'], metas)
-        seconds = time.perf_counter() - start
+        seconds = now() - start
     return logits.float().cpu(), seconds
 
 

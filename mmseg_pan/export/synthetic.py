@@ -52,7 +52,7 @@ def check_synthetic(
         if number and not shape:
             image = torch.cat([image, image.flip(2), image.flip(3)])
         if not graph.preprocess:
-            image = graph.normalize(image)
+            image = graph.normalize(image.to(device_of(graph))).cpu()
         expected = reference_logits(graph, image)
         for run, labels in runs:
             changed = share_changed(expected, torch.from_numpy(run(image.numpy())), labels)
@@ -61,7 +61,7 @@ def check_synthetic(
 
 
 def reference_logits(graph: SegmentorGraph, image: Tensor) -> Tensor:
-    """Logits (N, C, H, W) of the network that is exported.
+    """Logits (N, C, H, W) on the CPU of the network that is exported, wherever that is.
 
     Raises:
         UserError: If it takes no image of this size.
@@ -69,13 +69,18 @@ def reference_logits(graph: SegmentorGraph, image: Tensor) -> Tensor:
     whole = SegmentorGraph(graph.model, graph.preprocess)
     try:
         with torch.inference_mode():
-            return whole(image)
+            return whole(image.to(device_of(graph))).cpu()
     except AssertionError as error:  # how MMSegmentation's UNet refuses a size
         height, width = image.shape[2:]
         raise UserError(
             f'The network takes no image of {height}x{width} ({str(error)[:120]}); export it for '
             'one size with "--shape H W".'
         ) from None
+
+
+def device_of(graph: SegmentorGraph) -> torch.device:
+    """Where the network that is exported computes."""
+    return next(graph.parameters()).device
 
 
 def _differs(graph: SegmentorGraph, changed: float, image: Tensor, shape) -> str:
@@ -111,7 +116,8 @@ def compare_label_maps(
         if about.shape and [*image.shape[2:]] != about.shape:
             image = torch.nn.functional.interpolate(image.float(), about.shape, mode='bilinear')
             image = image.round().to(torch.uint8)
-        image = image if graph.preprocess else graph.normalize(image)
+        if not graph.preprocess:
+            image = graph.normalize(image.to(device_of(graph))).cpu()
         found = torch.from_numpy(run(image.numpy()))
         changed.append(share_changed(reference_logits(graph, image), found, labels=True))
     return sum(changed) / len(changed)

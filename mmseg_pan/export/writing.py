@@ -36,7 +36,8 @@ def export(
     """Export a segmentor, and compare the file with it before the file gets its name.
 
     Args:
-        model: From :func:`mmseg_pan.inference.load_segmentor`, on the CPU.
+        model: From :func:`mmseg_pan.inference.load_segmentor`. It is traced on the CPU; one on a
+            GPU is copied.
         out: File to write, without or with the format's suffix.
         file_format: 'onnx', or 'openvino' (a .xml and a .bin file).
         shape: Fixed height and width in pixels, of batch 1. None: any batch, and any sides
@@ -54,6 +55,8 @@ def export(
             the file gives other classes than the model; nothing is written then.
     """
     out = name_network(out, SUFFIXES[file_format])
+    if next(model.parameters()).device.type != 'cpu':
+        model = copy.deepcopy(model).cpu()
     graph = SegmentorGraph(model.eval(), preprocess, labels)
     reference_logits(graph, example(graph, shape))
     about = describe_network(model, preprocess, labels, shape)

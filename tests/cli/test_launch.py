@@ -4,7 +4,7 @@ import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 
-from mmseg_pan import UserError, cli
+from mmseg_pan import UserError, cli, devices
 from mmseg_pan.cli import checks
 from mmseg_pan.engine.resume import checkpoints, set_resume
 from tests.paths import ROOT
@@ -161,7 +161,7 @@ def test_a_config_that_states_no_total_batch_keeps_its_batch(cfg):
 def test_amp_takes_bfloat16_where_it_is(cfg, monkeypatch, cuda, bfloat16, expected):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda)
     monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda **_: bfloat16)
-    monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: True)
+    monkeypatch.setattr(devices, 'cpu_has_bfloat16', lambda: True)
     cli.set_amp(cfg)
     assert cfg.optim_wrapper == expected
     cfg.optim_wrapper.type = 'Other'
@@ -171,7 +171,7 @@ def test_amp_takes_bfloat16_where_it_is(cfg, monkeypatch, cuda, bfloat16, expect
 
 def test_amp_on_a_cpu_that_would_emulate_it(cfg, monkeypatch):
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: False)
+    monkeypatch.setattr(devices, 'cpu_has_bfloat16', lambda: False)
     with pytest.raises(UserError, match='many times as long as float32; omit --amp'):
         cli.set_amp(cfg)
 
@@ -317,7 +317,7 @@ def bfloat16(monkeypatch):
 
     def decide(there):
         monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-        monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: there)
+        monkeypatch.setattr(devices, 'cpu_has_bfloat16', lambda: there)
 
     return decide
 

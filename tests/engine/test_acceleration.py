@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
-from mmseg_pan import cli
+from mmseg_pan import cli, devices
 from mmseg_pan.engine.acceleration import step_options
 from tests.engine.runs import differences, small_cfg, train, trained_state
 
@@ -105,7 +105,7 @@ def test_resume_is_exact_with_all_of_them(tmp_path, toy_root):
 @pytest.fixture
 def with_bfloat16(monkeypatch):
     """A processor with it: one without emulates it, slowly and with the same results."""
-    monkeypatch.setattr(torch.ops.mkldnn, '_is_mkldnn_bf16_supported', lambda: True)
+    monkeypatch.setattr(devices, 'cpu_has_bfloat16', lambda: True)
 
 
 def fast_cfg(work_dir, toy_root, **options):

@@ -33,6 +33,7 @@ def main() -> None:
     args = parser.parse_args()
     if not args.photo.is_file():
         raise UserError(f'The photograph {args.photo} does not exist; type the name of an image.')
+    check_device(args.device)
     check_picture(args.out, inputs=[args.photo, Path(args.checkpoint)])
     check_device(args.device)
     check_network(args.config)

@@ -30,6 +30,7 @@ def main() -> None:
     parser.add_argument('--windows', nargs='+', type=whole_number(1), required=True, metavar='SIDE')
     parser.add_argument('--device')
     args = parser.parse_args()
+    check_device(args.device)
     sources = find_sources(args.inputs, Path('nowhere'), 'overlay')
     check_device(args.device)
     check_network(args.config)
