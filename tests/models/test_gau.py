@@ -2,7 +2,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from mmseg.registry import MODELS
 
 from mmseg_pan.models import GlobalAttentionUpsample
@@ -110,5 +109,7 @@ def test_gates_of_1_are_no_gates_at_the_start_and_learn():
 
 
 def test_a_start_of_gates_needs_a_norm():
-    with pytest.raises(ValueError, match='gate_weight and gate_bias need a norm in the gate; set norm_cfg'):
+    with pytest.raises(
+        ValueError, match='gate_weight and gate_bias need a norm in the gate; set norm_cfg'
+    ):
         GlobalAttentionUpsample(6, 4, gate_bias=1.0, norm_cfg=None)
