@@ -203,7 +203,7 @@ def _brush(rle: list[int], height: int, width: int) -> np.ndarray:
 
 
 def decode_brush(rle: Sequence[int], expected: int) -> np.ndarray:
-    """Values that Label Studio stores with the library rle-pack (thi.ng/umbrella).
+    """Values that Label Studio stores with the library rle-pack of npm.
 
     A stream of bits: the number of values (32 bits), the bits of a value less 1 (5), four lengths
     less 1 (4 each); then for each run a flag, the index of a length (2), the run's length less 1,
