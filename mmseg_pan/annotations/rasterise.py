@@ -51,13 +51,13 @@ def points_of(value: Any, place: str) -> list[tuple[float, float]]:
     points = []
     for point in value:
         pair = isinstance(point, (list, tuple)) and len(point) == 2
-        if not pair or not all(map(_is_number, point)):
+        if not pair or not all(map(_is_coordinate, point)):
             raise LeftOutError(f'{place} has a point {str(point)[:40]} that is no pair of numbers')
         points.append((point[0], point[1]))
     return points
 
 
-def _is_number(value: Any) -> bool:
+def _is_coordinate(value: Any) -> bool:
     plain = isinstance(value, (int, float)) and not isinstance(value, bool)
     return plain and abs(value) < 1e9  # false for NaN and infinity
 
