@@ -129,9 +129,16 @@ def _check_out(path: Path, out: Path) -> dict:
         )
     try:
         earlier = json.loads(file.read_text())
-        return dict(files=list(earlier['files']), config=str(earlier['config']))
+        files = [name for name in earlier['files'] if _is_own(name)]
+        return dict(files=files, config=str(earlier['config']))
     except (ValueError, KeyError, TypeError):
         return {}
+
+
+def _is_own(name: str) -> bool:
+    """Whether a name of the list can be a file that was written, and so may be removed."""
+    first, *others = name.split('/')
+    return '..' not in others and (first in ('images', 'masks') or not others)
 
 
 def _order_file(source: AnnotationSource) -> Path | None:
@@ -247,9 +254,9 @@ def _report(
     say: Callable[[str], None],
 ) -> None:
     for name, reason in collected.left_out:
-        say(f'Left out: {name}: {reason}.')
+        say(_printable(f'Left out: {name}: {reason}.'))
     for name, reason in collected.notes[:_MOST_NOTES]:
-        say(f'Note: {name}: {reason}.')
+        say(_printable(f'Note: {name}: {reason}.'))
     if len(collected.notes) > _MOST_NOTES:
         say(f'Note: {len(collected.notes) - _MOST_NOTES} more parts of annotations like these.')
     counts = Counter(outcome.task.split for outcome in done)
@@ -277,3 +284,8 @@ def _report(
         if lacking:
             say(f'No image of {split} has {", ".join(map(repr, lacking))}, which cannot {effect}.')
     say(f'Config: {out / "config.py"}')
+
+
+def _printable(text: str) -> str:
+    """A line as UTF-8 takes it: names of files may hold other bytes."""
+    return ' '.join(text.encode('utf-8', 'backslashreplace').decode().split())

@@ -31,6 +31,8 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+#: What some file systems refuse, and bytes of names that are no UTF-8.
+_AWKWARD = re.compile(r'[\x00-\x1f\x7f\ud800-\udfff<>:"|?*\\]')
 _SUFFIXES = {'.jpeg': '.jpg', '.jfif': '.jpg', '.tiff': '.tif'}
 
 
@@ -200,7 +202,7 @@ def make_tasks(records: list[Record], splits: list[str]) -> list[Task]:
 
 def _clean(stem: str) -> str:
     """A path below a folder, without what file systems or lists of names cannot take."""
-    parts = [re.sub(r'[\x00-\x1f\x7f<>:"|?*\\]', '_', part).strip() for part in stem.split('/')]
+    parts = [_AWKWARD.sub('_', part).strip() for part in stem.split('/')]
     parts = [part.lstrip('.') for part in parts]
     return '/'.join(fitting_name(part, '.png')[:-4] for part in parts if part) or 'image'
 

@@ -64,8 +64,8 @@ def read_masks(source: AnnotationSource, table: Path | None = None) -> Collected
             return Record(source.name_of(image), image, shown, mask=stored, split=split)
 
         collected.add(shown, pair)
-    used = {record.image for record in collected.records}
-    without = [path for path in source.images if path not in used and path not in set(masks)]
+    used = {record.image for record in collected.records}.union(masks)
+    without = [path for path in source.images if path not in used]
     without = [path for path in without if _INSTANCES not in str(path).lower()]
     if without:
         place = source.shown(without[0])

@@ -169,6 +169,33 @@ def test_output_inside_of_the_source_is_not_read_again(tmp_path):
         assert convert(source, source / 'data')[0].startswith('4 images from labelme')
 
 
+def test_names_that_are_no_utf_8(tmp_path):
+    source = triangles(tmp_path / 'in', 4)
+    (source / '000.png').rename(source / '\udcff.png')
+    (source / '001.png').rename(source / '.hidden\n.png')
+    for name, new in (('000', '\udcff'), ('001', '.hidden\n')):
+        file = source / f'{name}.json'
+        content = json.loads(file.read_text()) | dict(imagePath=f'{new}.png')
+        file.write_text(json.dumps(content))
+    (source / '002.json').rename(source / '\udcfe.json')
+    (source / '002.png').unlink()
+    lines = convert(source, tmp_path / 'out')
+    assert sorted(read_masks(tmp_path / 'out')) == ['003', '_', 'hidden_']
+    for line in lines:
+        line.encode('utf-8')
+
+
+def test_a_list_of_files_removes_nothing_else(tmp_path):
+    source, out = triangles(tmp_path / 'in', 4), tmp_path / 'out'
+    convert(source, out)
+    save(tmp_path / 'mine.txt', 'mine')
+    file = out / '.mmseg_pan_annotations.json'
+    content = json.loads(file.read_text())
+    save(file, content | dict(files=['images/../../mine.txt', '../mine.txt', *content['files']]))
+    convert(source, out)
+    assert (tmp_path / 'mine.txt').is_file()
+
+
 def test_images_of_one_name_get_names_of_their_own(tmp_path):
     box = [shape('a', [[1, 1], [5, 5]], 'rectangle')]
     for name, seed in (('a.png', 0), ('a.bmp', 1), ('one/b.png', 2), ('two/b.png', 3)):
