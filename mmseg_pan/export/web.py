@@ -46,7 +46,8 @@ def write_site(
     """
     check_site(out)
     about = describe_page(model)
-    files = runtime_files(runtime)
+    # Renamed: hosts that do not know .mjs serve it as bytes, which browsers then refuse to run.
+    files = {name.replace('.mjs', '.js'): data for name, data in runtime_files(runtime).items()}
     network = page_network(model, tolerance)
     name = f'network-{hashlib.sha256(network).hexdigest()[:8]}.onnx'
     # Sizes, since a compressed response does not say how much there is to come.

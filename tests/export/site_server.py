@@ -18,9 +18,10 @@ SUB_PATH = '/some/where/'
 class Handler(SimpleHTTPRequestHandler):
     """Serves a folder below :data:`SUB_PATH`; everything else does not exist."""
 
+    # As hosts with an old table of types.
     extensions_map = SimpleHTTPRequestHandler.extensions_map | {
-        '.mjs': 'text/javascript',
-        '.wasm': 'application/wasm',
+        '.mjs': 'application/octet-stream',
+        '.wasm': 'application/octet-stream',
     }
 
     def __init__(self, *args, isolated: bool, seen: list, **options):

@@ -71,7 +71,12 @@ const EVENTS = {
   async segmented({number: answered, mask: png, seconds, ...found}) {
     if (answered !== number) return;
     progress.hidden = true;
-    await view.show(found);
+    try {
+      await view.show(found);
+    } catch {
+      inform('undecodable', {file: name}, true);
+      return;
+    }
     if (answered !== number) return;
     offer(png);
     element('result').hidden = false;
@@ -168,6 +173,9 @@ element('photo').onchange = ({target}) => {
   take(target.files[0]);
   target.value = ''; // the same file again is a change, too
 };
+
+// Chosen before this script ran, or kept by the browser over a reload.
+if (element('photo').files.length) take(element('photo').files[0]);
 
 document.addEventListener('paste', ({clipboardData}) => {
   if (clipboardData.files.length) take(clipboardData.files[0]);

@@ -1,6 +1,6 @@
 // Runs the network beside the page, which would stand still otherwise.
 
-import * as ort from './runtime/ort.wasm.min.mjs';
+import * as ort from './runtime/ort.wasm.min.js';
 import {decode} from './decode.js';
 import {countIds, labelsOf} from './labels.js';
 import {encodeIds} from './png.js';
@@ -37,7 +37,7 @@ async function start(values) {
   ]);
   self.postMessage({event: 'starting'});
   ort.env.wasm.numThreads = values.threads;
-  ort.env.wasm.wasmPaths = new URL('runtime/', import.meta.url).href;
+  ort.env.wasm.wasmPaths = {mjs: new URL('runtime/ort-wasm-simd-threaded.js', import.meta.url).href};
   ort.env.wasm.wasmBinary = wasm;
   session = await ort.InferenceSession.create(network, {executionProviders: ['wasm']});
   // The first run is slower than others.
