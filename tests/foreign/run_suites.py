@@ -1,4 +1,4 @@
-"""The tests of mmengine and MMSegmentation, with our classes in the place of theirs.
+"""The tests of mmengine and MMSegmentation, with our classes instead of theirs.
 
     python -m tests.foreign.run_suites --mmengine FOLDER --mmseg FOLDER --out table.md
 

@@ -1,4 +1,4 @@
-"""A pytest plugin that puts our classes in the place of stock ones, under foreign tests.
+"""A pytest plugin that puts our classes instead of stock ones, under foreign tests.
 
 ``run_suites.py`` loads it; the environment says which substitution to make and where to write
 what each test gave. Names are replaced before the test modules import them: in all modules of
