@@ -72,7 +72,7 @@ def apply_options(cfg: Config, options: dict) -> None:
     cfg.merge_from_dict(options)
 
 
-def _walk(values, key: str) -> Iterator[tuple[str, object, str]]:
+def _places(values, key: str) -> Iterator[tuple[str, object, str]]:
     """Walk along a dotted key: the place so far, what is there, and the part that leads on."""
     parts = key.split('.')
     for number, part in enumerate(parts):
@@ -89,13 +89,13 @@ def _entry_at(values, part: str):
 
 def value_at(values: dict, key: str):
     """The value under a dotted key, such as 'train_cfg.max_iters'; None where there is none."""
-    *_, (_, here, part) = _walk(values, key)
+    *_, (_, here, part) = _places(values, key)
     return _entry_at(here, part)
 
 
 def _make_place(cfg: Config, key: str, value) -> None:
     """Turn a None on an option's way into a dict; refuse what has no entries."""
-    for place, here, part in _walk(cfg._cfg_dict, key):
+    for place, here, part in _places(cfg._cfg_dict, key):
         if isinstance(here, (list, tuple)):
             if not part.isdecimal() or int(part) >= len(here):
                 raise UserError(

@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sized
 import numpy as np
 import torch
 from mmengine.dist import get_dist_info
-from mmseg.registry import DATA_SAMPLERS, DATASETS
+
+# Not MMSegmentation's: a config of any scope may have the loop that names these two.
+from mmengine.registry import DATA_SAMPLERS, DATASETS
 from torch.utils.data import Dataset, Sampler
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from mmengine.registry import DATA_SAMPLERS, DATASETS, DefaultScope
 
 from mmseg_pan.engine import StreamDataset, StreamSampler, stream
 
@@ -105,3 +106,9 @@ def test_config_of_a_data_set_is_built(toy_root):
         pipeline=[],
     )
     assert len(StreamDataset(cfg)) == 16
+
+
+def test_configs_of_any_scope_find_sampler_and_data_set():
+    with DefaultScope.overwrite_default_scope('mmengine'):
+        data = DATASETS.build(dict(type='StreamDataset', dataset=range(3)))
+        assert DATA_SAMPLERS.build(dict(type='StreamSampler', dataset=data)).size == 3

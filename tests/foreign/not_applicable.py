@@ -20,4 +20,9 @@ NOT_APPLICABLE: dict[str, dict[str, str]] = {
             'compares the names of the hooks letter by letter'
         ),
     },
+    'transforms': {
+        'test_formatting.py::TestPackSegInputs::test_repr': (
+            'compares the name of the class in its text'
+        ),
+    },
 }

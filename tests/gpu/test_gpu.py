@@ -40,7 +40,7 @@ class Bench:
 
     def __init__(self, folder):
         self.folder = folder
-        make_toy_shapes(folder / 'toy', train=16, val=4, size=64)
+        make_toy_shapes(folder / 'toy', train=16, val=4, size=96)  # exports take 65 and more
         self.cfg = small_cfg(folder / 'run', folder / 'toy', val_interval=6, interval=3)
         self.cfg.log_level = 'INFO'
         self.cfg.custom_imports.imports.append('tests.engine.faults')
