@@ -3,6 +3,9 @@
 LabelMe's shapes are drawn with Pillow, with the outline, the width of lines (10 pixels) and the
 radius of points (5 pixels) that its ``shapes_to_label`` has. COCO's polygons and run lengths are
 drawn by pycocotools; so are Label Studio's polygons, which has no rasteriser but exports COCO.
+
+Label Studio's brush masks are decoded here: label-studio-sdk requires opencv-python-headless, which
+overwrites the OpenCV of both stacks. A test compares the two where the SDK is installed.
 """
 
 import base64
@@ -203,7 +206,7 @@ def _brush(rle: list[int], height: int, width: int) -> np.ndarray:
 
 
 def decode_brush(rle: Sequence[int], expected: int) -> np.ndarray:
-    """Values that Label Studio stores with the library rle-pack of npm.
+    """Values that Label Studio stores with the JavaScript library rle-pack.
 
     A stream of bits: the number of values (32 bits), the bits of a value less 1 (5), four lengths
     less 1 (4 each); then for each run a flag, the index of a length (2), the run's length less 1,
