@@ -72,15 +72,15 @@ def apply_options(cfg: Config, options: dict) -> None:
     cfg.merge_from_dict(options)
 
 
-def _places(values, key: str) -> Iterator[tuple[str, object, str]]:
+def _walk_along(values, key: str) -> Iterator[tuple[str, object, str]]:
     """Walk along a dotted key: the place so far, what is there, and the part that leads on."""
     parts = key.split('.')
     for number, part in enumerate(parts):
         yield '.'.join(parts[:number]), values, part
-        values = _entry_at(values, part)
+        values = _named_by(values, part)
 
 
-def _entry_at(values, part: str):
+def _named_by(values, part: str):
     """What a part of a dotted key names in a dict or a list; None where there is no such thing."""
     if isinstance(values, (list, tuple)):
         return values[int(part)] if part.isdecimal() and int(part) < len(values) else None
@@ -89,13 +89,13 @@ def _entry_at(values, part: str):
 
 def value_at(values: dict, key: str):
     """The value under a dotted key, such as 'train_cfg.max_iters'; None where there is none."""
-    *_, (_, here, part) = _places(values, key)
-    return _entry_at(here, part)
+    *_, (_, here, part) = _walk_along(values, key)
+    return _named_by(here, part)
 
 
 def _make_place(cfg: Config, key: str, value) -> None:
     """Turn a None on an option's way into a dict; refuse what has no entries."""
-    for place, here, part in _places(cfg._cfg_dict, key):
+    for place, here, part in _walk_along(cfg._cfg_dict, key):
         if isinstance(here, (list, tuple)):
             if not part.isdecimal() or int(part) >= len(here):
                 raise UserError(

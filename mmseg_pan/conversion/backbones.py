@@ -32,10 +32,10 @@ def convert_state(state: dict[str, Tensor], source: str = 'The state dict') -> t
     """
     recipe = recognize(state)
     if recipe is None:
-        first = ', '.join(list(state)[:3]) or 'nothing'
+        first = next(iter(state), 'nothing')[:40]
         raise UserError(
-            f'{source} holds {first}, ..., and is not a backbone that can be converted: '
-            f'{KNOWN}; give the weights of one of these.'
+            f'{source} holds {first} and is not a backbone that can be converted: {KNOWN}; give '
+            'one of these.'
         )
     renamed = {recipe.rename(name): value for name, value in state.items()}
     renamed.pop(None, None)

@@ -209,11 +209,11 @@ def _check_weights(runner: Runner, found: dict) -> None:
     own = model.state_dict()
     found = {key.removeprefix('module.'): value for key, value in found.items()}
     for key, value in own.items():
-        if key not in found or _weight_shape(found[key]) != _weight_shape(value):
-            there = _weight_shape(found[key]) if key in found else 'no such weight'
+        if key not in found or _describe_shape(found[key]) != _describe_shape(value):
+            there = _describe_shape(found[key]) if key in found else 'no such weight'
             raise UserError(
                 f'{runner._load_from} has {there} where the network of the config has {key} of '
-                f'{_weight_shape(value)}: it is of another network (other classes or channels); '
+                f'{_describe_shape(value)}: it is of another network (other classes or channels); '
                 'set the config back, or start from scratch.'
             )
     if extra := sorted(set(found) - set(own)):
@@ -223,7 +223,7 @@ def _check_weights(runner: Runner, found: dict) -> None:
         )
 
 
-def _weight_shape(value) -> str:
+def _describe_shape(value) -> str:
     """Describe a weight; what a module's get_extra_state() gives may be anything."""
     return f'shape {[*value.shape]}' if isinstance(value, torch.Tensor) else 'no shape'
 

@@ -165,6 +165,7 @@ class TurnsModel(PlaneModel):
     def train_step(self, data, optim_wrapper):
         assert isinstance(optim_wrapper, OptimWrapperDict) and 'weight' in optim_wrapper
         data = self.data_preprocessor(data)
+        self.zero_grad()  # the bias' loss has given the weight a gradient, too
         for name, one in optim_wrapper.items():
             with one.optim_context(self):
                 loss = self(**data, mode='loss')['loss']

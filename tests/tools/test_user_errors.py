@@ -78,7 +78,7 @@ OPTIONS = {
     'sizes': [
         (BASE + CROP, 'set both to the same size'),
         (f'{HEAD}.kernel_sizes=[7,5,4]', 'odd'),
-        (f'{HEAD}.in_channels=[64,128,256,99]', r'set in_channels=\[64, 128, 256, 512\]'),
+        (f'{HEAD}.in_channels=[64,128,256,99]', r'set in_channels=\[16, 32, 64, 128\]'),
     ],
     'list index': [
         ('train_dataloader.dataset.pipeline.99.type=x', 'is a list of'),
