@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+import torch
 from mmengine.model import BaseTTAModel
 from mmengine.structures import PixelData
 from mmseg.models.utils import resize
@@ -62,8 +63,7 @@ class FastTTAModel(BaseTTAModel):
         sums: list[Tensor | None] = [None] * images
         for chosen in _passes(data['inputs'], self.batches_flips):
             batch = {
-                key: [value for index in chosen for value in values[index]]
-                for key, values in data.items()
+                key: _joined([values[index] for index in chosen]) for key, values in data.items()
             }
             batch = self.module.data_preprocessor(batch, False)
             metas = [sample.metainfo for sample in batch['data_samples']]
@@ -94,6 +94,13 @@ class FastTTAModel(BaseTTAModel):
     def merge_preds(self, data_samples_list: list) -> list:
         """Not used: there is nothing to merge."""
         raise NotImplementedError('FastTTAModel sums probabilities in test_step')
+
+
+def _joined(values: list) -> list | Tensor:
+    """Put batches together: lists of images or samples, or images that are stacked already."""
+    if all(isinstance(value, Tensor) for value in values):
+        return torch.cat(values)
+    return [item for value in values for item in value]
 
 
 def _passes(inputs: list[list[Tensor]], batched: bool) -> Iterator[list[int]]:

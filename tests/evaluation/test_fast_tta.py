@@ -204,3 +204,12 @@ def test_a_network_without_parameters():
     """As an exported one is."""
     assert not list(Copy().parameters())
     assert FastTTAModel(Copy()).batches_flips is False
+
+
+def test_images_may_be_stacked_already(toy):
+    """As MMSegmentation's own test of its model gives them."""
+    model, data = toy(resize_steps('ratios'))
+    data = {key: [images[:1] for images in values] for key, values in data.items()}
+    stacked = dict(copy.deepcopy(data), inputs=[images[0][None] for images in data['inputs']])
+    with torch.no_grad():
+        assert torch.equal(model.average(stacked)[0], model.average(data)[0])
