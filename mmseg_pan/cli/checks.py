@@ -73,7 +73,8 @@ def check_channels(cfg: Config) -> None:
         if asked != found and head.get('input_transform') != 'resize_concat':
             raise UserError(
                 f'{name} has in_channels={asked}, but the backbone gives {found} at '
-                f'in_index={chosen}; set in_channels={found if len(found) > 1 else found[0]}.'
+                f'in_index={chosen}; set in_channels={found if len(found) > 1 else found[0]} in '
+                'the config.'
             )
 
 

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from mmseg_pan import cli
 from mmseg_pan.engine.resume import set_resume
-from tests.engine.runs import InterruptHook, train_until
+from tests.engine.runs import InterruptHook, release_signals, train_until
 
 
 @DATASETS.register_module()
@@ -127,7 +127,10 @@ def run_linear(cfg: Config, resume: str | None = None, stop_after: int | None = 
     runner = cli.build_runner(cfg)
     for hook in (TellIteration(), *hooks, *([InterruptHook(stop_after)] if stop_after else [])):
         runner.register_hook(hook)
-    train_until(runner, stop_after)
+    try:
+        train_until(runner, stop_after)
+    finally:
+        release_signals(runner)
     return runner
 
 

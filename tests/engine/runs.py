@@ -112,10 +112,15 @@ def _train(cfg: Config, stop_after: int | None, hooks):
         train_until(runner, stop_after)
     finally:
         end_workers(runner)
-        for hook in runner.hooks:
-            if isinstance(hook, StopSignalHook):
-                hook._listen_no_more()  # the end of the process would have done it
+        release_signals(runner)
     return runner
+
+
+def release_signals(runner) -> None:
+    """Give the signals back, as the end of the process would have done."""
+    for hook in runner.hooks:
+        if isinstance(hook, StopSignalHook):
+            hook._listen_no_more()
 
 
 def train_until(runner, stop_after: int | None) -> None:

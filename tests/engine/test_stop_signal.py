@@ -11,7 +11,8 @@ from mmengine.hooks import Hook
 from mmseg_pan.engine import StopSignalHook, stop_signal
 from tests.engine.runs import differences, in_a_fork, small_cfg, train, trained_state
 
-RUNNER = SimpleNamespace(train_loop=None, train_dataloader=SimpleNamespace(worker_init_fn=None))
+LOADER = SimpleNamespace(worker_init_fn=None, multiprocessing_context=None)
+RUNNER = SimpleNamespace(train_loop=None, train_dataloader=LOADER)
 OPTIONS = dict(ema=True, val_interval=3)
 
 
