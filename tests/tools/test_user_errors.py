@@ -220,6 +220,14 @@ TOOLS = {
         ('{image} --checkpoint {net} --windows 0', 'whole number'),
         ('{image} --checkpoint {net} --windows 64 --device gpu', 'gpu'),
     ],
+    'dataset_converters/annotations.py': [
+        ('none --out data', 'none'),
+        ('{folder} --out data', 'holds no annotations'),
+        ('{text} --out data', 'mistake.txt'),
+        ('{folder} --out data --format yolo', 'invalid choice'),
+        ('{folder} --out data --val-share 2', '--val-share'),
+        ('{folder} --out data --group [', '--group'),
+    ],
     'dataset_converters/toy_shapes.py': [
         ('t --train 0', 'whole number'),
         ('t --size x', 'whole number'),
