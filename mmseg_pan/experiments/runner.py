@@ -134,7 +134,8 @@ def _compare_done(spec: Spec, asked: Asked) -> None:
 
 def _class_names(cfg: Config) -> list[str]:
     init_default_scope('mmseg')
-    return list(DATASETS.get(cfg.test_dataloader.dataset.type).METAINFO['classes'])
+    dataset = cfg.test_dataloader.dataset
+    return list({**DATASETS.get(dataset.type).METAINFO, **dataset.get('metainfo', {})}['classes'])
 
 
 def run(

@@ -300,3 +300,11 @@ def test_the_tool_trains_and_tests_for_real(run_tool, tmp_path):
     run_tool('run_experiments.py', spec)
     (line,) = read_results(tmp_path / 'real.jsonl')
     assert (line['seed'], line['iterations']) == (3, 2) and 0 <= line['mIoU'] <= 100
+
+
+def test_classes_are_those_of_the_data_set_in_the_config():
+    dataset = dict(type='ToyShapesDataset')
+    cfg = Config(dict(test_dataloader=dict(dataset=dataset)))
+    assert runner._class_names(cfg)[:2] == ['background', 'disk']
+    cfg.test_dataloader.dataset.metainfo = dict(classes=['ring', 'disk'])
+    assert runner._class_names(cfg) == ['ring', 'disk']
