@@ -96,7 +96,7 @@ class GAUNeck(BaseModule):
     ):
         super().__init__(init_cfg)
         self.in_channels = in_channels
-        conv = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
+        conv: dict = dict(conv_cfg=conv_cfg, norm_cfg=norm_cfg, act_cfg=act_cfg)
         self.deepest: nn.Module
         if fpa is not None:
             options = {**conv, 'align_corners': align_corners, **fpa}
