@@ -75,8 +75,8 @@ def main() -> int:
     args = parser.parse_args()
     sources = find_sources(args.inputs, args.out, args.format)
     check_device(args.device)
-    check_network(args.config)
-    model = load_segmentor(args.checkpoint, args.config, args.device, args.unsafe_load)
+    cfg = check_network(args.config)
+    model = load_segmentor(args.checkpoint, cfg, args.device, args.unsafe_load)
     prepare_for_inference(model, labels_only=True)
     painter = Painter(model.dataset_meta, args.format)
     if args.format == 'overlay' and (note := missing_letters(painter.classes)):

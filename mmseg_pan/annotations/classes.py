@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from mmseg_pan.datasets.masks import voc_palette
+from mmseg_pan.datasets.masks import class_colours
 from mmseg_pan.errors import UserError
 
 from .mask_values import read_table
@@ -56,7 +56,7 @@ def make_class_table(
     classes = list(collected.classes)
     if order:
         classes = _in_order(classes, order)
-    used = {shape.label for record in collected.records for shape in record.shapes}
+    used = collected.labels
     first = collected.background
     if unlabelled == 'ignore':
         first = NamedClass('background') if BACKGROUND in used else None
@@ -96,7 +96,7 @@ def _in_order(classes: list[NamedClass], order: Path) -> list[NamedClass]:
 
 def _palette(classes: list[NamedClass]) -> tuple[tuple[int, int, int], ...]:
     """The source's colours; VOC's where it has none, or one twice."""
-    usual = [tuple(voc_palette()[start : start + 3]) for start in range(0, 768, 3)]
+    usual = [tuple(colour) for colour in class_colours(256, None).tolist()]
     counts = Counter(item.colour for item in classes)
     own = {item.colour for item in classes if counts[item.colour] == 1}
     spare = iter([usual[0], *(colour for colour in usual[1:] if colour not in own)])

@@ -7,7 +7,7 @@ from typing import Any
 from mmseg_pan.errors import UserError
 
 from .rasterise import points_of
-from .recognition import AnnotationSource, json_format, read_json, split_of
+from .recognition import AnnotationSource, split_of
 from .records import (
     BACKGROUND,
     IGNORED,
@@ -36,14 +36,9 @@ def read_coco(source: AnnotationSource) -> Collected:
     collected, classes, records = Collected(), {}, {}
     used, parents = set(), set()
     files = []
-    for path in source.jsons:
-        try:
-            content = read_json(path)
-        except LeftOutError as error:
-            raise UserError(f'{path}: {error}; export it again.') from None
-        if json_format(content) == 'coco':
-            files.append(path)
-            _read_file(path, content, source, collected, classes, records, used, parents)
+    for path, content in source.contents('coco'):
+        files.append(path)
+        _read_file(path, content, source, collected, classes, records, used, parents)
     collected.records = list(records.values())
     # Roboflow lists the name of its project as a category above the others.
     kept = [item for item in classes.values() if item.name in used or item.name not in parents]

@@ -4,6 +4,7 @@ import hashlib
 import io
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -93,7 +94,7 @@ def convert_pair(out: Path, table: ClassTable, task: Task) -> Outcome:
         return Outcome(task, 'it needs more memory than there is')
     files = f'images/{task.split}/{task.stem}{suffix}', f'masks/{task.split}/{task.stem}.png'
     written = _write_image(out / files[0], image)
-    written |= _write_mask(out / files[1], mask, bytes(sum(table.palette, ())))
+    written |= _write_mask(out / files[1], mask, table.palette)
     height, width = mask.shape
     return Outcome(task, '', files, written, (width, height), pixels)
 
@@ -170,7 +171,7 @@ def _write_image(path: Path, data: bytes) -> bool:
     return True
 
 
-def _write_mask(path: Path, mask: np.ndarray, palette: bytes) -> bool:
+def _write_mask(path: Path, mask: np.ndarray, palette: Sequence) -> bool:
     if is_encoded(path, mask, palette):
         return False
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -9,14 +9,10 @@ from mmseg_pan.datasets.lists import is_image_name
 from mmseg_pan.errors import UserError
 
 from .rasterise import points_of
-from .recognition import AnnotationSource, json_format, read_json
+from .recognition import AnnotationSource
 from .records import (
-    BACKGROUND,
-    IGNORED,
-    UNLABELLED,
     Collected,
     LeftOutError,
-    NamedClass,
     Record,
     Shape,
     class_name,
@@ -34,13 +30,7 @@ def read_label_studio(source: AnnotationSource) -> Collected:
         UserError: If a file is damaged.
     """
     collected = Collected()
-    for path in source.jsons:
-        try:
-            content = read_json(path)
-        except LeftOutError as error:
-            raise UserError(f'{path}: {error}; export it again.') from None
-        if json_format(content) != 'label-studio':
-            continue
+    for path, content in source.contents('label-studio'):
         for index, task in enumerate(content):
             place = f'{source.shown(path)}, task {index}'
             if not isinstance(task, dict):
@@ -52,9 +42,7 @@ def read_label_studio(source: AnnotationSource) -> Collected:
                     task, path, place, source, collected
                 ),
             )
-    names = {shape.label for record in collected.records for shape in record.shapes}
-    names -= {IGNORED, BACKGROUND, UNLABELLED}
-    collected.classes = [NamedClass(name) for name in sorted(names)]
+    collected.name_classes()
     return collected
 
 

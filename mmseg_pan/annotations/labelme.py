@@ -11,12 +11,8 @@ from mmseg_pan.errors import UserError
 from .rasterise import LABELME, points_of
 from .recognition import AnnotationSource, json_format, read_json
 from .records import (
-    BACKGROUND,
-    IGNORED,
-    UNLABELLED,
     Collected,
     LeftOutError,
-    NamedClass,
     Record,
     Shape,
     class_name,
@@ -56,10 +52,7 @@ def read_labelme(source: AnnotationSource) -> Collected:
             shown,
             lambda path=path, shown=shown: _read_file_of_image(path, shown, source, collected),
         )
-    names = {shape.label for record in collected.records for shape in record.shapes}
-    collected.classes = [
-        NamedClass(name) for name in sorted(names - {IGNORED, BACKGROUND, UNLABELLED})
-    ]
+    collected.name_classes()
     used = {record.image for record in collected.records}
     without = [path for path in source.images if path not in used]
     if collected.records and without and source.path.is_dir():
@@ -71,7 +64,7 @@ def read_labelme(source: AnnotationSource) -> Collected:
 def _read_file_of_image(
     path: Path, shown: str, source: AnnotationSource, collected: Collected
 ) -> Record | None:
-    content = read_json(path)
+    content = source.read(path)
     if json_format(content) != 'labelme':
         return None  # some other JSON in the same folder
     size = content.get('imageWidth'), content.get('imageHeight')

@@ -52,7 +52,7 @@ def read_masks(source: AnnotationSource, table: Path | None = None) -> Collected
     images = _images_by_key(source, set(masks))
     splits = _listed_splits(source)
     bare = all(entry.value is None and entry.colour is None for entry in entries)
-    survey = _survey(masks, source) if bare else ()
+    survey = _survey(masks) if bare else ()
     values, colours = _labels(entries, survey, masks, source, collected)
     for mask in masks:
         shown = source.shown(mask)
@@ -153,7 +153,7 @@ def _entries(source: AnnotationSource, table: Path | None) -> list[Entry]:
     return []
 
 
-def _survey(masks: list[Path], source: AnnotationSource) -> tuple[dict[int, tuple], bool]:
+def _survey(masks: list[Path]) -> tuple[dict[int, tuple], bool]:
     """The values of all masks, with the palette's colours of those that have one."""
     values, palette, coloured = {}, {}, None
     for path in masks:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 from collections import defaultdict
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -69,6 +70,7 @@ class AnnotationSource:
     def __init__(self, path: Path, without: Path):
         self.path = path
         self._without = Path(os.path.realpath(without))
+        self._parsed: dict[Path, Any] = {}
         folder = path if path.is_dir() else path.parent
         # COCO and CVAT have the images next to the folder of the annotations.
         beside = path.is_file() and folder.absolute().name.lower() in ('annotations', 'labels')
@@ -89,6 +91,31 @@ class AnnotationSource:
         if self.path.is_file():
             return [self.path]
         return [path for path in self.files if path.suffix.lower() == '.json']
+
+    def read(self, path: Path, again: bool = False) -> Any:
+        """The content of a JSON file; with ``again`` it is kept for the next time.
+
+        Raises:
+            LeftOutError: If it is none.
+        """
+        content = self._parsed.pop(path) if path in self._parsed else read_json(path)
+        if again:
+            self._parsed[path] = content
+        return content
+
+    def contents(self, kind: str) -> Iterator[tuple[Path, Any]]:
+        """The JSON files of a format and what they hold; others are passed over.
+
+        Raises:
+            UserError: If one is damaged.
+        """
+        for path in self.jsons:
+            try:
+                content = self.read(path)
+            except LeftOutError as error:
+                raise UserError(f'{path}: {error}; export it again.') from None
+            if json_format(content) == kind:
+                yield path, content
 
     @cached_property
     def images(self) -> list[Path]:
@@ -217,7 +244,7 @@ def recognise(source: AnnotationSource) -> str:
     found, broken = {}, None
     for path in source.jsons:
         try:
-            kind = json_format(read_json(path))
+            kind = json_format(source.read(path, again=True))
         except LeftOutError as error:
             broken = broken or f'{path}: {error}'
             continue

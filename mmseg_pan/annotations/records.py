@@ -129,6 +129,16 @@ class Collected:
     left_out: list[tuple[str, str]] = field(default_factory=list)
     notes: list[tuple[str, str]] = field(default_factory=list)
 
+    @property
+    def labels(self) -> set[str]:
+        """The labels of all shapes."""
+        return {shape.label for record in self.records for shape in record.shapes}
+
+    def name_classes(self) -> None:
+        """Take the classes from the shapes, by their names, where the source has no list."""
+        names = sorted(self.labels - {IGNORED, BACKGROUND, UNLABELLED})
+        self.classes = [NamedClass(name) for name in names]
+
     def add(self, name: str, make: Callable[[], Record | None]) -> None:
         """Add a record, or the reason why there is none."""
         try:

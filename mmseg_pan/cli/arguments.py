@@ -82,12 +82,13 @@ def whole_number(least: int) -> Callable[[str], int]:
     return number
 
 
-def share(text: str) -> float:
-    """An argparse ``type`` for numbers from 0 to 1."""
+def share(text: str, ends: bool = True) -> float:
+    """An argparse ``type`` for numbers between 0 and 1; ``ends``: or one of these."""
     try:
         number = float(text)
     except ValueError:
         number = -1.0
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is not a number from 0 to 1')
-    return number
+    if 0 < number < 1 or (ends and number in (0, 1)):
+        return number
+    expected = 'not a number from 0 to 1' if ends else 'no share between 0 and 1, such as 0.2'
+    raise argparse.ArgumentTypeError(f'{text!r} is {expected}')

@@ -1,6 +1,5 @@
 """Checks before a run: files, pretrained weights, data, class counts."""
 
-import inspect
 import os
 import pickle
 from collections.abc import Sequence
@@ -27,7 +26,7 @@ from mmseg_pan.weights.fit import check_class_names
 from mmseg_pan.weights.trust import check_readable
 from mmseg_pan.weights.zoo import find_download
 
-from .labels import as_list, check_ignore_index, has_hook, heads, registered
+from .labels import as_list, check_ignore_index, has_hook, heads, is_a, registered
 
 
 def check_entries(cfg: Config, *keys: str) -> None:
@@ -57,12 +56,7 @@ def check_channels(cfg: Config) -> None:
         UserError: Naming the head.
     """
     model = cfg.model
-    ours = {
-        name: head
-        for name, head in heads(cfg)
-        if inspect.isclass(kind := registered(head.get('type'), MODELS))
-        and issubclass(kind, FPAHead)
-    }
+    ours = {name: head for name, head in heads(cfg) if is_a(head.get('type'), MODELS, FPAHead)}
     if not ours or not isinstance(model.get('backbone'), dict):
         return
     levels = backbone_levels(model.backbone, model.get('neck'))
@@ -235,12 +229,12 @@ def check_loop(cfg: Config) -> None:
         UserError: Naming both settings.
     """
     loop = cfg.get('train_cfg') or {}
-    kind = registered(loop.get('type'), LOOPS)
-    if inspect.isclass(kind) and issubclass(kind, ResumableTrainLoop):
+    kind = loop.get('type')
+    if is_a(kind, LOOPS, ResumableTrainLoop):
         streamed(cfg.get('train_dataloader') or {})
         return
-    by_epoch = kind is None and loop.get('by_epoch')
-    if not (by_epoch or (inspect.isclass(kind) and issubclass(kind, EpochBasedTrainLoop))):
+    by_epoch = registered(kind, LOOPS) is None and loop.get('by_epoch')
+    if not (by_epoch or is_a(kind, LOOPS, EpochBasedTrainLoop)):
         return
     sampler = registered(
         ((cfg.get('train_dataloader') or {}).get('sampler') or {}).get('type'), DATA_SAMPLERS

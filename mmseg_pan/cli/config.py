@@ -51,19 +51,25 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
     return cfg
 
 
-def check_network(path: str | Path | None) -> None:
+def check_network(path: str | Path | None) -> Config | None:
     """Check what a config file says of network and test pipeline, before they are built.
 
     Args:
         path: Config file; None: that of a checkpoint, which was checked when it was trained.
 
+    Returns:
+        The whole config.
+
     Raises:
         UserError: As for :func:`load_config`.
     """
-    if path is not None:
-        cfg = Config(for_inference(read_config(path), str(path)))
-        check_parts(cfg)
-        check_fitting(cfg)
+    if path is None:
+        return None
+    whole = read_config(path)
+    cfg = Config(for_inference(whole, str(path)))
+    check_parts(cfg)
+    check_fitting(cfg)
+    return whole
 
 
 def check_datasets(path: str | Path) -> None:

@@ -12,7 +12,7 @@ from mmseg_pan.errors import UserError
 from mmseg_pan.evaluation import SelectedIoUMetric
 from mmseg_pan.models.fpa import POOLING
 
-from .labels import as_list, entries, heads, registered
+from .labels import as_list, entries, heads, is_a, registered
 from .parts import value_at
 
 _IOU = dict(
@@ -207,8 +207,7 @@ def _check_best(cfg: Config) -> None:
         return
     measured = []
     for metric in entries(cfg.val_evaluator):
-        kind = registered(metric.get('type'), METRICS)
-        if not (inspect.isclass(kind) and issubclass(kind, IoUMetric)):
+        if not is_a(metric.get('type'), METRICS, IoUMetric):
             return
         prefix = f'{metric["prefix"]}/' if metric.get('prefix') else ''
         for name in as_list(metric.get('iou_metrics', 'mIoU')):
@@ -218,7 +217,7 @@ def _check_best(cfg: Config) -> None:
                     f'from {", ".join(_IOU)}.'
                 )
             measured += [prefix + key for key in _IOU[name]]
-        if issubclass(kind, SelectedIoUMetric):
+        if is_a(metric.get('type'), METRICS, SelectedIoUMetric):
             measured.append(f'{prefix}mIoU_selected')
     for name in as_list(chosen):
         if name not in measured:

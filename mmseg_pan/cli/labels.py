@@ -20,6 +20,12 @@ def registered(kind, registry):
     return registry.get(kind) if isinstance(kind, str) else kind
 
 
+def is_a(kind, registry, base: type) -> bool:
+    """Whether what a config names as ``type`` is a class, or a subclass of it."""
+    found = registered(kind, registry)
+    return inspect.isclass(found) and issubclass(found, base)
+
+
 def has_hook(cfg: Config, kind: type) -> bool:
     """Whether ``custom_hooks`` has a hook of a class, however that is named."""
     hooks = entries(cfg.get('custom_hooks'))
@@ -134,9 +140,7 @@ def _metrics(cfg: Config) -> Iterator[tuple[str, dict]]:
     """Metrics that count IoU, and others that name an ignored id."""
     for split in ('val', 'test'):
         for metric in entries(cfg.get(f'{split}_evaluator')):
-            kind = registered(metric.get('type'), METRICS)
-            counts = inspect.isclass(kind) and issubclass(kind, IoUMetric)
-            if counts or 'ignore_index' in metric:
+            if is_a(metric.get('type'), METRICS, IoUMetric) or 'ignore_index' in metric:
                 yield f'{split}_evaluator', metric
 
 

@@ -17,7 +17,7 @@ from mmseg_pan.weights.exported import library
 
 from .graph import SegmentorGraph, replace_upsampling
 from .synthetic import SIZES, TOLERANCE
-from .writing import quiet_exporter
+from .writing import free_sides, quiet_exporter
 
 #: Pixels of the longer side that the network is given at most, where predict.py takes windows.
 LONGEST = 2048
@@ -175,9 +175,8 @@ def _trace(graph: PageGraph):
     library('onnxscript')
     from onnxscript import optimizer
 
-    side = dict(min=65, max=4096)  # tried: smaller ones work as well
-    dims = torch.export.Dim
-    sizes = dict(pixels={1: dims('height', **side), 2: dims('width', **side)})
+    height, width = free_sides()  # tried: smaller ones work as well
+    sizes = dict(pixels={1: height, 2: width})
     with quiet_exporter(), torch.no_grad():
         program = torch.onnx.export(
             graph.eval(),

@@ -123,10 +123,8 @@ def _onnx(graph: SegmentorGraph, shape, about: Description) -> bytes:
     library('onnxscript')
     sizes = None
     if shape is None:
-        side = dict(min=SMALLEST_SIDE, max=4096)
-        dims = torch.export.Dim
-        sizes = dict(image={0: dims('batch', max=1024)})
-        sizes['image'] |= {2: dims('height', **side), 3: dims('width', **side)}
+        height, width = free_sides()
+        sizes = dict(image={0: torch.export.Dim('batch', max=1024), 2: height, 3: width})
     with quiet_exporter():
         program = torch.onnx.export(
             graph.eval(),
@@ -140,6 +138,12 @@ def _onnx(graph: SegmentorGraph, shape, about: Description) -> bytes:
     file = program.model_proto
     onnx.helper.set_model_props(file, {KEY: json.dumps(about._asdict())})
     return file.SerializeToString()
+
+
+def free_sides() -> tuple:
+    """Height and width of images of any size, for ``dynamic_shapes`` of torch's exporter."""
+    side = dict(min=SMALLEST_SIDE, max=4096)
+    return torch.export.Dim('height', **side), torch.export.Dim('width', **side)
 
 
 @contextlib.contextmanager

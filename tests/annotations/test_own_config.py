@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 from mmseg.registry import DATASETS, MODELS
 
@@ -176,3 +177,25 @@ def test_errors_of_the_command_line(tmp_path, monkeypatch, capsys, arguments, me
     (line,) = [line for line in errors if line.startswith('error: ')]
     assert message in line
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ('network', 'base'),
+    [
+        ('small', 'pan/pan_mobilenet-v2-d16_deeplabv3-start_1xb6-1400_voc12aug-385x513.py'),
+        ('large', '_base_/models/pan_r50-d16.py'),
+    ],
+)
+def test_networks_are_those_of_the_repository(tmp_path, network, base):
+    """The text of a config stands alone, so it repeats them."""
+    ours = chosen(tmp_path, network=network).model
+    theirs = Config.fromfile(ROOT / 'configs' / base).model
+    own = ('num_classes', 'align_corners', 'loss_decode', 'dropout_ratio')
+    head, other = ours.decode_head, theirs.decode_head
+    assert {k: v for k, v in head.items() if k not in own} == {
+        k: v for k, v in other.items() if k not in own
+    }
+    for part in ('backbone', 'neck'):
+        found, expected = dict(ours.get(part) or {}), dict(theirs.get(part) or {})
+        found.pop('init_cfg', None), expected.pop('init_cfg', None)
+        assert found == expected

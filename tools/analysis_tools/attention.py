@@ -35,9 +35,7 @@ def main() -> None:
         raise UserError(f'The photograph {args.photo} does not exist; type the name of an image.')
     check_device(args.device)
     check_picture(args.out, inputs=[args.photo, Path(args.checkpoint)])
-    check_device(args.device)
-    check_network(args.config)
-    model = load_segmentor(args.checkpoint, args.config, args.device)
+    model = load_segmentor(args.checkpoint, check_network(args.config), args.device)
     image = read_image(args.photo, loading=Loading.of(model.cfg.test_pipeline) or Loading())
     blocks = gather_attention(model, image)
     for block in blocks:

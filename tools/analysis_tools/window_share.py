@@ -32,9 +32,7 @@ def main() -> None:
     args = parser.parse_args()
     check_device(args.device)
     sources = find_sources(args.inputs, Path('nowhere'), 'overlay')
-    check_device(args.device)
-    check_network(args.config)
-    model = load_segmentor(args.checkpoint, args.config, args.device)
+    model = load_segmentor(args.checkpoint, check_network(args.config), args.device)
     prepare_for_inference(model, labels_only=True)
     with progress_bar() as bar:
         images = bar.track([source.path for source in sources], description='comparing')

@@ -8,24 +8,14 @@ python tools/train.py DATA/config.py --work-dir RUN
 import argparse
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from mmseg_pan.annotations.convert_annotations import Options, convert_annotations
 from mmseg_pan.annotations.recognition import FORMATS
-from mmseg_pan.cli import ArgumentParser, run_tool, whole_number
-
-
-def share(text: str) -> float:
-    """A number between 0 and 1 for argparse."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is no share between 0 and 1, such as 0.2')
-    return value
+from mmseg_pan.cli import ArgumentParser, run_tool, share, whole_number
 
 
 def expression(text: str) -> re.Pattern:
@@ -63,7 +53,7 @@ def main() -> None:
     )
     parser.add_argument(
         '--val-share',
-        type=share,
+        type=partial(share, ends=False),
         default=0.2,
         help='share of the images for validation, unless the source divides them (default: 0.2)',
     )
