@@ -2,13 +2,12 @@
 
 import atexit
 import math
-import mmap
 import multiprocessing
 import os
 import signal
 import time
 from collections.abc import Callable
-from functools import partial
+from ctypes import c_byte
 from types import FrameType
 
 import torch
@@ -45,7 +44,7 @@ class StopSignalHook(Hook):
         self._received: tuple[int, float] | None = None
         self._owner = 0
         self._before: dict[int, object] = {}
-        self._training = mmap.mmap(-1, 1)  # one byte that forks share
+        self._training = None
 
     def before_train(self, runner: Runner) -> None:
         """Install the signal handlers.
@@ -59,24 +58,12 @@ class StopSignalHook(Hook):
                 'EpochBasedTrainLoop; take the hook out of custom_hooks.'
             )
         self._owner = os.getpid()
-        self._training[0] = 1
-        atexit.register(self._release_workers)  # runs before multiprocessing ends them
-        self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
         loader = runner.train_dataloader
         context = loader.multiprocessing_context or multiprocessing
-        if context.get_start_method() == 'fork':  # others would have to pickle this hook
-            loader.worker_init_fn = partial(self._start_worker, loader.worker_init_fn)
-
-    def _start_worker(self, then: Callable | None, number: int) -> None:
-        """Install the handlers in a loader worker as well.
-
-        torch gives its workers a handler in C, which ends them of a SIGTERM that comes from
-        anybody but their parent: it is set before this function runs.
-        """
-        for one in _SIGNALS:
-            signal.signal(one, self._handle)
-        if then is not None:
-            then(number)
+        self._training = context.RawValue(c_byte, 1)
+        loader.worker_init_fn = _WorkerStart(self._training, loader.worker_init_fn)
+        atexit.register(self._release_workers)  # runs before multiprocessing ends them
+        self._before = {number: signal.signal(number, self._handle) for number in _SIGNALS}
 
     def after_train(self, runner: Runner) -> None:
         """Stop listening."""
@@ -89,14 +76,13 @@ class StopSignalHook(Hook):
         self._before = {}
 
     def _release_workers(self) -> None:
-        self._training[0] = 0
+        if self._training is not None:
+            self._training.value = 0
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if os.getpid() != self._owner:
-            # A loader worker, forked with this handler. What is sent to all processes of
-            # a job must not end it before the last step, which needs its samples.
-            if number == signal.SIGTERM and not self._training[0]:
-                os._exit(0)  # death by a signal is a failure to torch's loader, which says so
+            # A loader worker that was forked with this handler and has not installed its own yet.
+            _end_worker(number, self._training)
             return
         now = time.monotonic()
         if self._received is None:
@@ -142,6 +128,38 @@ class StopSignalHook(Hook):
             )
         self._listen_no_more()
         raise SystemExit(STOPPED)
+
+
+class _WorkerStart:
+    """Starts a loader worker that outlives a SIGTERM to all processes of a job.
+
+    The last step needs the worker's samples. torch gives its workers a handler in C, which ends
+    them of a SIGTERM that comes from anybody but their parent; it is set before this is called.
+    A class of the module and not a closure, since a worker that is spawned unpickles it.
+
+    Args:
+        training: Shared with the workers: 1 while training needs them.
+        then: The loader's own ``worker_init_fn``.
+    """
+
+    def __init__(self, training: c_byte, then: Callable | None):
+        self._training = training
+        self._then = then
+
+    def __call__(self, number: int) -> None:
+        """Install the handlers in worker ``number``."""
+        for one in _SIGNALS:
+            signal.signal(one, self._handle)
+        if self._then is not None:
+            self._then(number)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        _end_worker(number, self._training)
+
+
+def _end_worker(number: int, training: c_byte) -> None:
+    if number == signal.SIGTERM and not training.value:
+        os._exit(0)  # death by a signal is a failure to torch's loader, which says so
 
 
 def _steps_a_round(optim_wrapper: OptimWrapper) -> int:

@@ -1,12 +1,14 @@
 """Our loop and hooks in other people's configs: names, types and parts that ours do not use."""
 
 import re
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.dataset import DefaultSampler, InfiniteSampler
+from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.runner import EpochBasedTrainLoop, Runner
@@ -314,14 +316,29 @@ def test_hooks_of_every_run_are_registered_once(tmp_path, given):
 
 
 def test_workers_that_are_spawned(tmp_path):
-    """They begin anew: what they are handed has to be pickled."""
+    """They begin anew: what they are handed has to be pickled, the answer to a signal as well."""
     cfg = linear_cfg(tmp_path, train_dataloader__num_workers=1)
     cfg.custom_hooks = [dict(type='StopSignalHook')]
     cfg.train_dataloader.multiprocessing_context = 'spawn'
-    runner = run_linear(cfg)
+    signalled = SignalWorkers()
+    runner = run_linear(cfg, hooks=[signalled])
+    assert signalled.sent
     end_workers(runner)
     expected = run_linear(linear_cfg(tmp_path / 'b'))
     assert scalars(runner, 'train/loss') == scalars(expected, 'train/loss')
+
+
+class SignalWorkers(Hook):
+    """Send SIGTERM to the loader's workers once, as a cluster does to all processes of a job."""
+
+    sent = False
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if batch_idx == 0:
+            # By another process: torch has workers leave in peace when their parent says so.
+            workers = runner.train_loop.dataloader_iterator._workers
+            subprocess.run(['kill', '-TERM', *(str(one.pid) for one in workers)], check=True)
+            self.sent = True
 
 
 def test_a_batch_sampler_by_epochs(tmp_path, capsys):
