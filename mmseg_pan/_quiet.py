@@ -3,7 +3,7 @@
 import re
 import warnings
 
-#: Module that warns, and how its message begins. All of them are UserWarnings.
+#: Module that warns, and a pattern that its message begins with. All of them are UserWarnings.
 KNOWN = (
     # mmcv-lite lacks compiled operators; no network of this package uses one.
     ('mmcv.cnn.bricks.transformer', 'Fail to import ``MultiScaleDeformableAttention``'),
@@ -11,6 +11,8 @@ KNOWN = (
     ('mmseg.models.losses.cross_entropy_loss', 'Default ``avg_non_ignore`` is False'),
     # Pictures are painted where --show or --show-dir asks for them.
     ('mmseg.engine.hooks.visualization_hook', 'The draw is False'),
+    # The summary of a training says it, once.
+    ('torch.utils.data.dataloader', r'This DataLoader will create \d+ worker processes'),
     # OpenMMLab's releases call these themselves.
     ('mmseg.models.builder', '``build_loss`` would be deprecated soon'),
     ('mmengine.utils.package_utils', 'pkg_resources is deprecated as an API'),

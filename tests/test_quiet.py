@@ -21,6 +21,7 @@ def shown(text, category, module):
 
 @pytest.mark.parametrize(('module', 'text'), _quiet.KNOWN)
 def test_a_filter_takes_category_module_and_text(module, text):
+    text = text.replace(r'\d+', '8')
     assert not shown(f'{text} and so on', UserWarning, module)
     assert shown(f'{text} and so on', RuntimeWarning, module)
     assert shown(f'{text} and so on', UserWarning, 'users_module')
@@ -29,7 +30,7 @@ def test_a_filter_takes_category_module_and_text(module, text):
 
 
 def test_import_is_silent_but_for_a_users_own_warnings(tmp_path):
-    texts = [text for _, text in _quiet.KNOWN] + ['mine']
+    texts = [text.replace(r'\d+', '8') for _, text in _quiet.KNOWN] + ['mine']
     lines = [f'warnings.warn({text!r})' for text in texts]
     (tmp_path / 'users_module.py').write_text('\n'.join(['import warnings', *lines]))
     code = f'import sys; sys.path.insert(0, {str(ROOT)!r}); import mmseg_pan'

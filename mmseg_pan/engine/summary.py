@@ -45,6 +45,7 @@ class RunSummaryHook(Hook):
             'iterations': f'{runner.iter} of {runner.max_iters} done',
             'training images': f'{len(loader.dataset):,}',
             'epochs': f'{runner.max_iters * total / len(loader.dataset):.1f}',
+            'data loading': _loading(loader),
         }
         if runner.val_loop is not None:
             rows['validation images'] = f'{len(runner.val_dataloader.dataset):,}'
@@ -102,6 +103,21 @@ class RunSummaryHook(Hook):
 def _batch_size(loader: DataLoader) -> int:
     """Images per process and step; a batch sampler knows them instead of the loader."""
     return loader.batch_size or getattr(loader.batch_sampler, 'batch_size', 1)
+
+
+def _loading(loader: DataLoader) -> str:
+    """By how many processes, and how many cores there are for them and the training."""
+    if not loader.num_workers:
+        return 'in the training process'
+    text = _counted(loader.num_workers, 'process', 'processes')
+    cores = len(os.sched_getaffinity(0))
+    if loader.num_workers > cores:
+        text += f', but {_counted(cores, "CPU core", "CPU cores")}'
+    return text
+
+
+def _counted(number: int, one: str, several: str) -> str:
+    return f'{number} {one if number == 1 else several}'
 
 
 def print_rows(title: str, rows: dict[str, str]) -> None:

@@ -1,11 +1,13 @@
 import copy
+import os
+import re
 
 import pytest
 from mmengine.logging import MMLogger
 
 from mmseg_pan.engine import RunSummaryHook
 from tests.engine.linear_runs import ScriptedMetric, linear_cfg, run_linear
-from tests.engine.runs import small_cfg, train
+from tests.engine.runs import end_workers, small_cfg, train
 
 
 @pytest.fixture
@@ -37,3 +39,17 @@ def test_images_in_train_and_val_are_told_when_a_training_starts(
 def test_data_sets_without_paths_are_trained_on(tmp_path):
     ScriptedMetric.scores = {2: 1.0}
     assert run_linear(linear_cfg(tmp_path, 2, validate=2), hooks=[RunSummaryHook()]).iter == 2
+
+
+@pytest.mark.parametrize(
+    ('workers', 'cores', 'text'),
+    [(0, 1, 'in the training process'), (1, 1, '1 process'), (2, 1, '2 processes, but 1 CPU core')],
+)
+def test_more_loader_processes_than_cores_are_told_once(
+    tmp_path, monkeypatch, capsys, workers, cores, text
+):
+    """torch warns of them for each loader, twice."""
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda _: set(range(cores)))
+    cfg = linear_cfg(tmp_path, 2, train_dataloader__num_workers=workers)
+    end_workers(run_linear(cfg, hooks=[RunSummaryHook()]))
+    assert re.search(rf'^  data loading +{text}$', capsys.readouterr().out, re.M)

@@ -94,6 +94,7 @@ def test_summary_says_what_a_person_wants_to_know(trained):
         'learning rate': r'0\.0003',
         'iterations': '0 of 6 done',
         'training images': '16',
+        'data loading': 'in the training process$',
         'epochs': '0.8',
         'validation images': '4',
         'decode head': r'\d+\.\d+ G multiply-adds at 64x64, \d+\.\d+ M parameters',
