@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS, OPTIM_WRAPPERS
 
 from mmseg_pan.devices import has_bfloat16
-from mmseg_pan.evaluation.fast_inference import use_channels_last
+from mmseg_pan.evaluation.memory_format import use_channels_last
 
 
 @HOOKS.register_module()
@@ -19,7 +19,8 @@ class ChannelsLastHook(Hook):
     """Keep weights and feature maps in channels-last format, in training and testing.
 
     Convolutions of oneDNN and cuDNN then need no reordering before and after each layer.
-    Results differ from the usual format by rounding only. Checkpoints load either way.
+    Results differ from the usual format by rounding only. Checkpoints load either way. Dilated
+    grouped convolutions keep the usual format in bfloat16 on a CPU.
     """
 
     def before_train(self, runner: Runner) -> None:

@@ -11,13 +11,14 @@ from mmengine.runner import Runner
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.registry import HOOKS
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmseg_pan.devices import has_bfloat16
 from mmseg_pan.errors import UserError
 
 from .fusion import fuse_conv_bn
 from .label_maps import postprocess_labels
+from .memory_format import use_channels_last
 
 
 def prepare_for_inference(
@@ -58,18 +59,6 @@ def prepare_for_inference(
     if labels_only and type(model).postprocess_result is BaseSegmentor.postprocess_result:
         model.postprocess_result = partial(postprocess_labels, model)
     return model
-
-
-def use_channels_last(model: BaseSegmentor) -> None:
-    """Keep weights in channels-last format, and give the network its images so, in place."""
-    model.to(memory_format=torch.channels_last)
-    model.data_preprocessor.register_forward_hook(_images_channels_last)
-
-
-def _images_channels_last(module: nn.Module, args: tuple, batch: dict) -> dict:
-    if isinstance(batch.get('inputs'), Tensor):
-        batch['inputs'] = batch['inputs'].contiguous(memory_format=torch.channels_last)
-    return batch
 
 
 def _run_under_autocast(model: BaseSegmentor, dtype: torch.dtype) -> None:

@@ -48,7 +48,7 @@ def test_data_sets_without_paths_are_trained_on(tmp_path):
 def test_more_loader_processes_than_cores_are_told_once(
     tmp_path, monkeypatch, capsys, workers, cores, text
 ):
-    """torch warns of them for each loader, twice."""
+    """Torch warns of them for each loader, twice."""
     monkeypatch.setattr(os, 'sched_getaffinity', lambda _: set(range(cores)))
     cfg = linear_cfg(tmp_path, 2, train_dataloader__num_workers=workers)
     end_workers(run_linear(cfg, hooks=[RunSummaryHook()]))
