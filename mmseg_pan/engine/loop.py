@@ -209,7 +209,7 @@ def learning_rate(runner: Runner) -> float:
 def describe_losses(outputs) -> str:
     """Write the numbers among a model's outputs as 'loss nan, decode.loss_ce nan; '."""
     numbers = (
-        f'{key} {float(value):.4g}'
+        f'{key} {float(torch.as_tensor(value).detach()):.4g}'
         for key, value in (outputs if isinstance(outputs, dict) else {}).items()
         if 'loss' in key and _is_number(value)
     )

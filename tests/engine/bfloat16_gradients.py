@@ -2,8 +2,8 @@
 
     MALLOC_PERTURB_=128 python tests/engine/bfloat16_gradients.py CONFIG HEIGHT WIDTH BATCH
 
-The variable has the C library fill fresh memory with huge numbers, so that a kernel which reads what
-was never written shows itself.
+The variable has the C library fill fresh memory with huge numbers, so that a kernel which reads
+what was never written shows itself.
 """
 
 import sys

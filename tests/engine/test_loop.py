@@ -45,6 +45,7 @@ def spoilt_cfg(work_dir, toy_root, **options):
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf')])
+@pytest.mark.filterwarnings('error:Converting a tensor with requires_grad')
 def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, toy_root, spoil, value):
     spoil(3, value=value)
     cfg = spoilt_cfg(tmp_path, toy_root, interval=1)
