@@ -14,7 +14,7 @@ import mmseg_pan  # noqa: F401  registers everything
 from mmseg_pan.datasets.toy import make_toy_shapes
 from tests.fixtures import exported, mini, original_mini, texts, toy_checkpoint  # noqa: F401
 from tests.paths import ROOT
-from tests.processes import run_command
+from tests.processes import ToolServer, run_command
 
 # A busy machine is no failure.
 settings.register_profile('no deadline', deadline=None)
@@ -44,20 +44,36 @@ def voc_root() -> Path:
     return Path(root)
 
 
+#: What a process reads while it imports modules: a tool that is given it starts anew.
+READ_BY_IMPORTS = ('PYTHONPATH', 'OMP_NUM_THREADS')
+
+
+@pytest.fixture(scope='session')
+def tool_server():
+    """Tools start in a moment here."""
+    server = ToolServer({**os.environ, 'OMP_NUM_THREADS': '1'})
+    yield server
+    server.close()
+
+
 @pytest.fixture
-def run_tool(toy_root, tmp_path):
+def run_tool(request, toy_root, tmp_path):
     """Run a tool as a user would: in another folder, by its path."""
 
     def run(tool: str, *args, check: bool = True, **env) -> subprocess.CompletedProcess:
-        command = [sys.executable, str(ROOT / 'tools' / tool), *map(str, args)]
+        command = [str(ROOT / 'tools' / tool), *map(str, args)]
         environment = {
             **os.environ,
             'TOY_ROOT': str(toy_root),
             'OMP_NUM_THREADS': '1',  # two processes on two cores
-            'PYTHONPATH': '',  # not installed: the tool must find its package itself
+            'PYTHONPATH': '',
             **env,
         }
-        done = run_command(command, cwd=tmp_path, env=environment)
+        if set(env).isdisjoint(READ_BY_IMPORTS):
+            server = request.getfixturevalue('tool_server')
+            done = server.run(command, cwd=tmp_path, env=environment)
+        else:
+            done = run_command([sys.executable, *command], cwd=tmp_path, env=environment)
         if check:
             assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
         return done

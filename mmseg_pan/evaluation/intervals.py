@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 LEVEL = 0.95
 
@@ -120,7 +120,7 @@ def _student_interval(mean: float, parts: Sequence[Variance]) -> dict[str, float
     # Welch's (Biometrika 34, 1947: freedom + 2, and 2 less in the end) too seldom: in between.
     weights = sum(part.value**2 / (part.freedom + 1) for part in parts)
     freedom = total**2 / weights - 1 if weights else np.inf
-    half = float(stats.t.ppf((1 + LEVEL) / 2, max(freedom, 1)) * np.sqrt(total))
+    half = float(stdtrit(max(freedom, 1), (1 + LEVEL) / 2) * np.sqrt(total))
     return dict(mean=mean, low=mean - half, high=mean + half)
 
 
