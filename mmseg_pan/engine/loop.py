@@ -107,7 +107,7 @@ class ResumableTrainLoop(IterBasedTrainLoop):
         # Iterations are counted as the log counts them, from 1.
         found = (
             f'The loss is not finite at iteration {self._iter + 1} '
-            f'(learning rate {learning_rate(self.runner):g}; {describe_losses(outputs)}'
+            f'(learning rate {learning_rates(self.runner)}; {describe_losses(outputs)}'
             f'images {", ".join(image_paths(data_batch)) or "?"})'
         )
         if count > self.max_nonfinite_steps:
@@ -200,10 +200,12 @@ def streamed(dataloader: dict) -> dict:
     )
 
 
-def learning_rate(runner: Runner) -> float:
-    """The learning rate of the first group of parameters, of several optimizers the first's."""
-    rates = runner.optim_wrapper.get_lr()  # the keys are 'lr', or 'NAME.lr'
-    return next(values[0] for key, values in rates.items() if key.split('.')[-1] == 'lr')
+def learning_rates(runner: Runner) -> str:
+    """The learning rate, or the lowest and the highest where groups of parameters differ."""
+    rates = runner.optim_wrapper.get_lr()  # the keys are 'lr', or 'NAME.lr' of several optimizers
+    values = [x for key, group in rates.items() if key.split('.')[-1] == 'lr' for x in group]
+    low, high = f'{min(values):g}', f'{max(values):g}'
+    return low if low == high else f'{low} to {high}'
 
 
 def describe_losses(outputs) -> str:

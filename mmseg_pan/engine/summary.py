@@ -13,7 +13,7 @@ from mmseg_pan.devices import device_name
 from mmseg_pan.evaluation.label_map_files import single_datasets
 
 from .acceleration import step_options
-from .loop import learning_rate
+from .loop import learning_rates
 
 
 @HOOKS.register_module()
@@ -40,7 +40,7 @@ class RunSummaryHook(Hook):
             'start': self.origin,
             'device': device_name(),
             'batch': self._batch(runner),
-            'learning rate': f'{learning_rate(runner):g}',
+            'learning rate': learning_rates(runner),
             **step_options(runner),
             'iterations': f'{runner.iter} of {runner.max_iters} done',
             'training images': f'{len(loader.dataset):,}',

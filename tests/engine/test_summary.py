@@ -53,3 +53,12 @@ def test_more_loader_processes_than_cores_are_told_once(
     cfg = linear_cfg(tmp_path, 2, train_dataloader__num_workers=workers)
     end_workers(run_linear(cfg, hooks=[RunSummaryHook()]))
     assert re.search(rf'^  data loading +{text}$', capsys.readouterr().out, re.M)
+
+
+def test_learning_rates_that_differ_are_given_as_a_range(tmp_path, capsys):
+    """The first group alone is a frozen backbone's in some recipes."""
+    cfg = linear_cfg(
+        tmp_path, 2, optim_wrapper__paramwise_cfg=dict(custom_keys={'weight': dict(lr_mult=0.0)})
+    )
+    run_linear(cfg, hooks=[RunSummaryHook()])
+    assert re.search(r'^  learning rate +0 to 0\.\d+$', capsys.readouterr().out, re.M)
