@@ -23,6 +23,7 @@ from .labels import has_hook, registered, settle_ignore_index
 from .parts import apply_options, check_parts
 from .screen import with_clear_screen
 from .testing import count_fast
+from .values import check_values
 
 #: Metrics for which mmengine does not know whether higher is better.
 _GREATER = ('mFscore', 'mPrecision', 'mRecall', 'mIoU_selected')
@@ -45,6 +46,7 @@ def load_config(path: str, options: dict | None = None, work_dir: str | None = N
     apply_options(cfg, options or {})
     check_parts(cfg)
     check_fitting(cfg)
+    check_values(cfg)
     without_workers(cfg)
     settle_ignore_index(cfg)
     cfg.work_dir = work_dir or cfg.get('work_dir') or f'./work_dirs/{Path(path).stem}'
@@ -69,6 +71,7 @@ def check_network(path: str | Path | None) -> Config | None:
     cfg = Config(for_inference(whole, str(path)))
     check_parts(cfg)
     check_fitting(cfg)
+    check_values(cfg)
     return whole
 
 

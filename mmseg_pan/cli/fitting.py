@@ -32,6 +32,8 @@ _LEAST = {
     'train_cfg.max_epochs': 1,
     'train_cfg.val_interval': 1,
     'default_hooks.logger.interval': 1,
+    'default_hooks.checkpoint.interval': -1,
+    'default_hooks.checkpoint.max_keep_ckpts': -1,
 }
 _RATES = ('lr', 'weight_decay', 'momentum', 'eps')
 
@@ -61,6 +63,7 @@ def check_fitting(cfg: Config) -> None:
     for item in entries(neck):
         _check_block('model.neck', item)
     _check_crop(cfg)
+    _check_mode((cfg.get('model') or {}).get('test_cfg') or {})
     _check_best(cfg)
 
 
@@ -179,6 +182,19 @@ def _check_crop(cfg: Config) -> None:
                 f'The training pipeline crops images of {tuple(crop)}, and batches are padded to '
                 f'data_preprocessor.size={tuple(size)}; set both to the same size.'
             )
+
+
+def _check_mode(test_cfg: dict) -> None:
+    """Check how whole images are tested, which is read at the first validation."""
+    mode = test_cfg.get('mode', 'whole')
+    if mode not in ('whole', 'slide'):
+        raise UserError(f'model.test_cfg has mode={mode!r}; choose from whole, slide.')
+    missing = [key for key in ('crop_size', 'stride') if not test_cfg.get(key)]
+    if mode == 'slide' and missing:
+        raise UserError(
+            f'model.test_cfg has mode=slide and no {missing[0]}; give crop_size and stride, two '
+            'numbers of pixels each, or set mode=whole.'
+        )
 
 
 def _shortest(step: dict) -> tuple[float, float] | None:

@@ -1,14 +1,20 @@
 """Mistakes in settings: each is refused in one sentence before anything is written."""
 
+import copy
 import runpy
 import sys
 
 import pytest
+import torch
 from mmengine.config import Config
+from mmseg.registry import MODELS
+from torch import nn
 
 from mmseg_pan import UserError, cli
 from mmseg_pan.cli.fitting import check_fitting, pipelines
 from mmseg_pan.cli.parts import check_parts
+from mmseg_pan.cli.values import check_values
+from mmseg_pan.models.fpa import FeaturePyramidAttention
 from tests.paths import ROOT, TOY
 
 HEAD = 'model.decode_head'
@@ -48,6 +54,19 @@ MISTAKES = {
         {'default_hooks.checkpoint.save_best': 'mIoU', 'val_evaluator.iou_metrics': ['mDise']},
         'iou_metrics=mDise',
     ),
+    'depth': ({'model.backbone.depth': 99}, r'backbone: ResNetV1c .*\(KeyError: invalid depth 99'),
+    'strides': ({'model.backbone.strides': [1, 2]}, r'assert len\(strides\) == len\(dilations\)'),
+    'frozen_stages': ({'model.backbone.frozen_stages': 9}, "backbone: ResNetV1c .*'layer5'"),
+    'dropout': ({f'{HEAD}.dropout_ratio': 2}, 'decode_head: PANHead .* between 0 and 1'),
+    'groups': ({f'{HEAD}.norm_cfg': dict(type='GN', num_groups=7)}, 'PANHead .* divisible by'),
+    'mean': ({'model.data_preprocessor.mean': [1, 2]}, 'should have 1 or 3 values'),
+    'flip': ({'train_dataloader.dataset.pipeline.2.prob': 7}, 'step 2 of the pipeline: RandomFlip'),
+    'betas': ({'optim_wrapper.optimizer.betas': [2, 3]}, 'AdamW .* Invalid beta'),
+    'clip_grad': ({'optim_wrapper.clip_grad': 3}, 'optim_wrapper: OptimWrapper .*clip_grad'),
+    'schedule': ({'param_scheduler.0.end': -4}, 'param_scheduler.0: LinearLR .* end should be'),
+    'mode': ({'model.test_cfg.mode': 'slid'}, "mode='slid'; choose from whole, slide"),
+    'slide': ({'model.test_cfg': dict(mode='slide', stride=(9, 9))}, 'mode=slide and no crop_size'),
+    'interval': ({'default_hooks.checkpoint.interval': 'a'}, "interval is 'a', .* whole number"),
 }
 CONFIGS = sorted([*(ROOT / 'configs/pan').glob('*.py'), *(ROOT / 'configs/mix').glob('*.py')])
 
@@ -120,3 +139,37 @@ def test_a_defect_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr('mmseg_pan.cli.config.check_fitting', defective)
     with pytest.raises(KeyError, match='planted'):
         cli.load_config(str(TOY))
+
+
+@MODELS.register_module()
+class Foreign(nn.Module):
+    """A person's own neck, with a fault: torch has no dropout of 2."""
+
+    def __init__(self):
+        super().__init__()
+        self.dropout = nn.Dropout(2)
+
+
+def test_a_fault_in_code_is_left_to_the_run(monkeypatch):
+    """That shows a traceback, of a fault in this package and of one in a module of others."""
+    cfg = Config.fromfile(TOY)
+    cfg.model.neck = dict(type='Foreign')
+    check_values(cfg)
+
+    def init(self, *args, **kwargs):
+        raise KeyError('planted')
+
+    monkeypatch.setattr(FeaturePyramidAttention, '__init__', init)
+    check_values(cfg)
+
+
+def test_nothing_is_changed_and_no_random_number_is_drawn():
+    cfg = Config.fromfile(TOY)
+    # Drop-path rates are computed, which needs tensors with values.
+    cfg.model.backbone = dict(type='MixVisionTransformer', drop_path_rate=0.1)
+    before, state = copy.deepcopy(cfg), torch.random.get_rng_state()
+    check_values(cfg)
+    assert cfg.to_dict() == before.to_dict() and torch.equal(torch.random.get_rng_state(), state)
+    cfg.model.backbone.num_stages = 7
+    with pytest.raises(UserError, match='MixVisionTransformer does not take these values'):
+        check_values(cfg)

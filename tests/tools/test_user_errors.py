@@ -93,6 +93,13 @@ OPTIONS = {
         ('val_evaluator.iou_metrics=[mDise]', 'iou_metrics=mDise'),
         ('default_hooks.checkpoint.save_best=mDice', 'mDice, which val_evaluator'),
     ],
+    'values': [
+        ('model.backbone.depth=99', 'invalid depth 99'),
+        (f'{HEAD}.dropout_ratio=2', 'between 0 and 1'),
+        ('optim_wrapper.optimizer.betas=[2,3]', 'Invalid beta'),
+        ('param_scheduler.0.end=-4', 'end should be larger'),
+        ('model.test_cfg.mode=slide', 'no crop_size'),
+    ],
     'zero and negative': [
         ('train_dataloader.batch_size=0', 'batch_size is 0'),
         ('train_cfg.max_iters=-1', 'max_iters is -1'),

@@ -1,0 +1,107 @@
+"""Values that a class does not take: the parts of a config are built once, before a run begins."""
+
+import copy
+import traceback
+from collections.abc import Iterator
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import Registry
+from mmseg import registry
+from torch import nn
+
+from mmseg_pan.errors import UserError
+
+from .fitting import pipelines
+from .labels import entries, heads
+
+_LIBRARIES = ('mmseg', 'mmcv', 'mmengine', 'mmpretrain', 'torch')
+
+
+def check_values(cfg: Config) -> None:
+    """Build network, transforms, metrics, optimizer and schedulers, and drop them.
+
+    An error counts as the user's where it is raised inside MMSegmentation, the libraries below it
+    or torch. One that is raised elsewhere is a fault of that code: the run shows its traceback.
+
+    Raises:
+        UserError: Naming the part and what its class says.
+    """
+    for place, part, found in _parts_to_build(cfg):
+        _built(place, part, found)
+    _check_optimizer(cfg)
+
+
+def _parts_to_build(cfg: Config) -> Iterator[tuple[str, dict, Registry]]:
+    model = cfg.get('model') or {}
+    for key in ('data_preprocessor', 'backbone', 'neck'):
+        for part in entries(model.get(key)):
+            yield f'model.{key}', part, registry.MODELS
+    for name, head in heads(cfg):
+        yield name, head, registry.MODELS
+    for split in ('train', 'val', 'test'):
+        for loader in entries(cfg.get(f'{split}_dataloader')):
+            for steps in pipelines(loader.get('dataset')):
+                for number, step in enumerate(steps):
+                    place = f'{split}_dataloader, step {number} of the pipeline'
+                    yield place, step, registry.TRANSFORMS
+        for metric in entries(cfg.get(f'{split}_evaluator')):
+            if not metric.get('output_dir'):  # which it would make
+                yield f'{split}_evaluator', metric, registry.METRICS
+
+
+def _without(part: dict, name: str) -> dict:
+    return {key: value for key, value in part.items() if key != name}
+
+
+def _check_optimizer(cfg: Config) -> None:
+    wrapper = cfg.get('optim_wrapper') or {}
+    part = wrapper.get('optimizer')
+    if not isinstance(part, dict) or wrapper.get('constructor'):
+        return
+    weights = [nn.Parameter(torch.zeros(1))]
+    optimizer = _built('optim_wrapper.optimizer', part, registry.OPTIMIZERS, params=weights)
+    if optimizer is None:
+        return
+    rest = dict(type='OptimWrapper') | _without(wrapper, 'paramwise_cfg')
+    _built('optim_wrapper', rest, registry.OPTIM_WRAPPERS, optimizer=optimizer)
+    for number, part in enumerate(entries(cfg.get('param_scheduler'))):
+        # Epochs become iterations where the data are known.
+        part = _without(part, 'convert_to_iter_based')
+        place = f'param_scheduler.{number}'
+        _built(place, part, registry.PARAM_SCHEDULERS, optimizer=optimizer)
+
+
+def _built(place: str, part: dict, found: Registry, **given):
+    """What is built of a part; None where only the run can tell."""
+    try:
+        with torch.device('meta'):
+            return found.build({**copy.deepcopy(part), **given})
+    except Exception:
+        pass  # also where a class computes with tensors, which have no values on that device
+    try:
+        with torch.random.fork_rng(devices=[]):
+            return found.build({**copy.deepcopy(part), **given})
+    except UserError:
+        raise
+    except Exception as error:
+        reason = _reason(error)
+        if reason is None:
+            return None
+        kind = part.get('type')
+        name = kind if isinstance(kind, str) else kind.__name__
+        raise UserError(
+            f'{place}: {name} does not take these values ({reason}); correct them.'
+        ) from None
+
+
+def _reason(error: Exception) -> str | None:
+    """What a library says of a value; None where the error is one of other code."""
+    frames = list(traceback.walk_tb(error.__traceback__))[1:]
+    modules = [frame.f_globals.get('__name__', '').split('.')[0] for frame, _ in frames]
+    if isinstance(error, ImportError) or not set(modules) <= {*_LIBRARIES, 'mmseg_pan'}:
+        return None
+    if modules[-1] == 'mmseg_pan':
+        return None
+    text = str(error.args[0]) if error.args else traceback.extract_tb(error.__traceback__)[-1].line
+    return ' '.join(f'{type(error).__name__}: {text}'.split())[:150]
