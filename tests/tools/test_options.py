@@ -11,7 +11,12 @@ from mmseg_pan.export import parity, writing
 from mmseg_pan.weights import exported
 from tests.paths import ROOT, TOY
 
-OPTIONS = ['model.decode_head.align_corners=True', 'model.test_cfg.mode=slide']
+OPTIONS = [
+    'model.decode_head.align_corners=True',
+    'model.test_cfg.mode=slide',
+    'model.test_cfg.crop_size=(64,64)',
+    'model.test_cfg.stride=(32,32)',
+]
 
 
 @pytest.fixture
