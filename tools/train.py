@@ -84,6 +84,7 @@ def main() -> None:
             cli.check_checkpoint(cfg.load_from, args.unsafe_load)
             origin = f'Starts from iteration 0 with the weights {cfg.load_from}.'
         cli.check_loop(cfg)
+        cli.check_optimizer(cfg)
         cli.check_data(cfg, 'train', 'val')
         cli.check_channels(cfg)
         cli.check_pretrained(cfg)

@@ -47,3 +47,4 @@ from .training import (
     set_auto_scale_lr,
     set_fast_training,
 )
+from .values import check_optimizer

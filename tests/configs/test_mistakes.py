@@ -75,7 +75,7 @@ CONFIGS = sorted([*(ROOT / 'configs/pan').glob('*.py'), *(ROOT / 'configs/mix').
 def test_mistake_is_one_sentence(name):
     options, words = MISTAKES[name]
     with pytest.raises(UserError, match=words) as error:
-        cli.load_config(str(TOY), options)
+        cli.check_optimizer(cli.load_config(str(TOY), options))
     assert len(str(error.value)) <= 300 and '\n' not in str(error.value)
 
 
@@ -165,7 +165,6 @@ def test_a_fault_in_code_is_left_to_the_run(monkeypatch):
 
 def test_nothing_is_changed_and_no_random_number_is_drawn():
     cfg = Config.fromfile(TOY)
-    # Drop-path rates are computed, which needs tensors with values.
     cfg.model.backbone = dict(type='MixVisionTransformer', drop_path_rate=0.1)
     before, state = copy.deepcopy(cfg), torch.random.get_rng_state()
     check_values(cfg)
