@@ -152,7 +152,8 @@ def campaign(kills: int, folder: Path, seed: int = 0) -> tuple[list[dict], list[
         return cfg
 
     def result(name):
-        best = sorted(p.name for p in (folder / name).glob('best*'))
+        # One of an earlier attempt is renamed where its name is needed, and kept.
+        best = sorted(p.name for p in (folder / name).glob('best*.pth'))
         return trained_state(folder / name / f'iter_{ITERATIONS}.pth'), best
 
     _, status = os.waitpid(start(config('undisturbed'), memory), 0)
