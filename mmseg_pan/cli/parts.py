@@ -47,7 +47,7 @@ _WRAPPER = {'optimizer', 'constructor', 'paramwise_cfg', 'type'}
 _LOADER = {'dataset', 'sampler', 'batch_sampler', 'collate_fn', 'worker_init_fn'}
 _LOADER |= {'num_batch_per_epoch'}
 #: Libraries whose parts are looked into; those of others may use "type" for something else.
-_KNOWN = ('mmseg_pan', 'mmseg', 'mmengine', 'mmcv', 'mmpretrain', 'torch')
+KNOWN = ('mmseg_pan', 'mmseg', 'mmengine', 'mmcv', 'mmpretrain', 'torch')
 #: Read from the top level by tools or the Runner, beside the Runner's own arguments.
 _TOP = {'default_scope', 'custom_imports', 'runner_type', 'sync_bn', 'model_wrapper_cfg'}
 _TOP |= {'tta_model', 'tta_pipeline', 'test_pipeline', 'auto_scale_lr', 'find_unused_parameters'}
@@ -154,7 +154,7 @@ def _check_part(place: str, part: dict, found: Registry | None) -> None:
     if kind is None and found is registry.OPTIM_WRAPPERS:
         kind = 'OptimWrapper'
     owner = _resolve(place, kind, found) if isinstance(kind, str) else kind
-    if kind is not None and (owner is None or owner.__module__.split('.')[0] not in _KNOWN):
+    if kind is not None and (owner is None or owner.__module__.split('.')[0] not in KNOWN):
         return
     if owner is not None and owner.__name__ == 'Albu':  # its types are albumentations' own
         return
@@ -265,12 +265,17 @@ def _taken_by_base(init) -> set[str] | None:
 def _check_names(place: str, part: dict, names: set[str]) -> None:
     for key in part:
         if key not in names:
-            what = part.get('type') or place
-            what = what if isinstance(what, str) else what.__name__
+            what = type_name(part, place)
             raise UserError(
                 f'{place} has {key}={str(part[key])[:40]}, and {what} takes no {key}'
                 f'{_hint(key, names)}; correct the name, or leave it out.'
             )
+
+
+def type_name(part: dict, place: str) -> str:
+    """What a part's type is called in a sentence; where it has none, its place."""
+    kind = part.get('type') or place
+    return kind if isinstance(kind, str) else kind.__name__
 
 
 def _hint(name: str, known) -> str:

@@ -14,8 +14,7 @@ from mmseg_pan.errors import UserError
 
 from .fitting import pipelines
 from .labels import entries, heads
-
-_LIBRARIES = ('mmseg', 'mmcv', 'mmengine', 'mmpretrain', 'torch')
+from .parts import KNOWN, type_name
 
 
 def check_values(cfg: Config) -> None:
@@ -87,10 +86,9 @@ def _built(place: str, part: dict, found: Registry, **given):
         reason = _reason(error)
         if reason is None:
             return None
-        kind = part.get('type')
-        name = kind if isinstance(kind, str) else kind.__name__
+        what = type_name(part, place)
         raise UserError(
-            f'{place}: {name} does not take these values ({reason}); correct them.'
+            f'{place}: {what} does not take these values ({reason}); correct them.'
         ) from None
 
 
@@ -98,7 +96,7 @@ def _reason(error: Exception) -> str | None:
     """What a library says of a value; None where the error is one of other code."""
     frames = list(traceback.walk_tb(error.__traceback__))[1:]
     modules = [frame.f_globals.get('__name__', '').split('.')[0] for frame, _ in frames]
-    if isinstance(error, ImportError) or not set(modules) <= {*_LIBRARIES, 'mmseg_pan'}:
+    if isinstance(error, ImportError) or not set(modules) <= set(KNOWN):
         return None
     if modules[-1] == 'mmseg_pan':
         return None

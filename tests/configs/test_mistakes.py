@@ -62,6 +62,7 @@ MISTAKES = {
     'mean': ({'model.data_preprocessor.mean': [1, 2]}, 'should have 1 or 3 values'),
     'flip': ({'train_dataloader.dataset.pipeline.2.prob': 7}, 'step 2 of the pipeline: RandomFlip'),
     'betas': ({'optim_wrapper.optimizer.betas': [2, 3]}, 'AdamW .* Invalid beta'),
+    'no type': ({'optim_wrapper.optimizer.type': None}, 'optim_wrapper.optimizer'),
     'clip_grad': ({'optim_wrapper.clip_grad': 3}, 'optim_wrapper: OptimWrapper .*clip_grad'),
     'schedule': ({'param_scheduler.0.end': -4}, 'param_scheduler.0: LinearLR .* end should be'),
     'mode': ({'model.test_cfg.mode': 'slid'}, "mode='slid'; choose from whole, slide"),
