@@ -463,4 +463,4 @@ def test_pipeline_is_stocks_on_real_photographs(name, voc_root):
         for split, folder in [('train', 'SegmentationClass'), ('aug', 'SegmentationClassAug')]
         for image in (voc_root / 'ImageSets/Segmentation' / f'{split}.txt').read_text().split()
     ]
-    assert_pipeline_is_stocks(name, pairs, samples=200)
+    assert_pipeline_is_stocks(name, pairs, samples=1000)

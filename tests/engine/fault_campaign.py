@@ -152,8 +152,9 @@ def campaign(kills: int, folder: Path, seed: int = 0) -> tuple[list[dict], list[
         return cfg
 
     def result(name):
-        # One of an earlier attempt is renamed where its name is needed, and kept.
-        best = sorted(p.name for p in (folder / name).glob('best*.pth'))
+        # A best checkpoint later than where a run continued is renamed and kept.
+        files = (folder / name).glob('best*')
+        best = sorted(p.name for p in files if '.of-run-' not in p.name)
         return trained_state(folder / name / f'iter_{ITERATIONS}.pth'), best
 
     _, status = os.waitpid(start(config('undisturbed'), memory), 0)
