@@ -12,10 +12,12 @@ from mmengine.registry import init_default_scope
 
 import mmseg_pan  # noqa: F401  registers everything
 from mmseg_pan.datasets.toy import make_toy_shapes
+from tests.fast_start import start_fast
 from tests.fixtures import exported, mini, original_mini, texts, toy_checkpoint  # noqa: F401
 from tests.paths import ROOT
 from tests.processes import ToolServer, run_command
 
+start_fast()
 # A busy machine is no failure.
 settings.register_profile('no deadline', deadline=None)
 settings.load_profile('no deadline')

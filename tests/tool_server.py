@@ -11,6 +11,8 @@ import os
 import runpy
 import sys
 
+from tests.fast_start import start_fast
+
 
 def run_here(request: dict) -> None:
     """Become the tool of a request."""
@@ -42,4 +44,5 @@ def serve(requests, replies) -> None:
 if __name__ == '__main__':
     for module in ('mmseg_pan.inference', 'mmseg_pan.reports.preparation', 'mmseg.apis'):
         importlib.import_module(module)
+    start_fast()
     serve(sys.stdin, sys.stdout)

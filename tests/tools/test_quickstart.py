@@ -79,7 +79,7 @@ def test_stacks_never_share_an_environment(quickstart, monkeypatch, tmp_path):
 
 def test_arguments_go_to_pytest(quickstart, monkeypatch):
     assert call(quickstart, monkeypatch, 'test', '-m', 'slow')[-1].endswith(
-        'pytest -q -n auto --dist loadfile -m slow'
+        'pytest -q -n auto --dist worksteal -m slow'
     )
 
 
