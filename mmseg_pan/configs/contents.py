@@ -13,7 +13,7 @@ from mmseg.models.segmentors.base import BaseSegmentor
 
 from mmseg_pan.errors import UserError
 
-from .faults import FAULTS, SUFFIXES, describe_fault, import_failed
+from .faults import FAULTS, SUFFIXES, describe_conflict, describe_fault, import_failed
 from .type_names import find_registered, plain_types
 
 #: Loaders that describe test images, the best one first.
@@ -25,7 +25,8 @@ def read_config(path: str | Path) -> Config:
 
     Raises:
         UserError: If it or a file that it inherits from does not exist or is no Python, if it is of
-            MMSegmentation 0.x, or imports what does not exist.
+            MMSegmentation 0.x, imports what does not exist, or reads an environment variable that
+            has no value.
     """
     path = Path(path)
     if not path.is_file():
@@ -42,11 +43,11 @@ def read_config(path: str | Path) -> Config:
         raise UserError(import_failed(path, error)) from None
     except FAULTS as error:
         raise UserError(describe_fault(path, error)) from None
-    except (KeyError, TypeError) as error:  # keys of two base files, or of another type
-        if 'among bases' not in str(error) and 'base config' not in str(error):
+    except (KeyError, TypeError) as error:
+        described = describe_conflict(path, error)
+        if described is None:
             raise
-        reason = str(error.args[0])[:150]
-        raise UserError(f'{path} does not fit the files in _base_: {reason}') from None
+        raise UserError(described) from None
     data = values.get('data')
     if isinstance(data, dict) and {'train', 'val', 'test', 'samples_per_gpu'} & set(data):
         if not any(values.get(key) for key in ('train_dataloader', *_TESTS)):

@@ -2,6 +2,8 @@
 
 import ast
 import json
+import os
+import re
 from pathlib import Path
 
 import yaml
@@ -41,6 +43,31 @@ def describe_fault(path: Path, error: Exception) -> str:
     if isinstance(error, NameError):
         return f'{path} cannot be read ({reason}); define the name, or correct it.'
     return f'{path} cannot be read as {path.suffix[1:]} in UTF-8 ({reason}); correct it.'
+
+
+def describe_conflict(path: Path, error: KeyError | TypeError) -> str | None:
+    """Say what is at odds with a config: the files that it inherits from, or the environment.
+
+    Args:
+        path: The config that was to be read.
+        error: From mmengine.
+
+    Returns:
+        None for another defect.
+    """
+    reason = str(error.args[0] if error.args else '')
+    variable = re.match(r'`(\w+)` cannot be found in `os.environ`', reason)
+    if variable:
+        name = variable[1]
+        found = 'is empty' if name in os.environ else 'is not set'
+        clear = f', or "unset {name}" if the config has a default' if name in os.environ else ''
+        return (
+            f'{path} reads the environment variable {name}, which {found}; '
+            f'type "export {name}=VALUE"{clear}.'
+        )
+    if 'among bases' in reason or 'base config' in reason:  # keys of two files, or other types
+        return f'{path} does not fit the files in _base_: {reason[:150]}'
+    return None
 
 
 def _culprit(path: Path, error: SyntaxError) -> str:

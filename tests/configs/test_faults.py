@@ -29,6 +29,7 @@ FAULTS = {
     'an unknown name': ('a = b\n', r"/my\.py cannot be read \(name 'b' is not defined\)"),
     'not UTF-8': ('a = "ä"\n', r'/my\.py cannot be read as py in UTF-8 \(.*0xe4'),
     'bases of one key': ("_base_ = ['good.py', 'other.py']\n", r"does not fit .* keys: \{'good'\}"),
+    'a variable': ("a = '{{$NO_SUCH_1:}}'\n", r'NO_SUCH_1, which is not set; type "export N'),
     'a dict for a number': ("_base_ = 'good.py'\ngood = dict(a=1)\n", r'my\.py does not fit the'),
 }  # fmt: skip
 
@@ -49,6 +50,13 @@ def test_the_file_at_fault_is_named(name, folder):
     with pytest.raises(UserError, match=words) as error:
         read_config(folder / 'my.py')
     assert len(str(error.value)) <= 300 and '\n' not in str(error.value)
+
+
+def test_a_variable_that_is_empty(monkeypatch):
+    monkeypatch.setenv('VOC_ROOT', '')
+    words = r'VOC_ROOT, which is empty; type "export VOC_ROOT=VALUE", or "unset VOC_ROOT" if'
+    with pytest.raises(UserError, match=words):
+        read_config(ROOT / 'configs/pan/pan_r101-d16_voc.py')
 
 
 @pytest.mark.parametrize(
