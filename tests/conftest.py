@@ -23,6 +23,12 @@ settings.register_profile('no deadline', deadline=None)
 settings.load_profile('no deadline')
 
 
+@pytest.fixture(autouse=True, scope='module')
+def _scope_of_module():
+    """Before the fixtures of a module: the test before it may have left another scope."""
+    init_default_scope('mmseg')
+
+
 @pytest.fixture(autouse=True)
 def _scope_and_seed():
     init_default_scope('mmseg')
