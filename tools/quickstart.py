@@ -122,7 +122,7 @@ def main() -> None:
         refuse(f'Python 3.10 or newer is needed, this is {sys.version.split()[0]}.')
     python = set_up(args.stack)
     if args.what == 'test':
-        # One process a core, one thread a process; whoever is done takes tests from the other.
+        # One process a core, one thread a process; one that is done takes tests from another.
         environment = {**os.environ, 'OMP_NUM_THREADS': '1'}
         parallel = ['-n', 'auto', '--dist', 'worksteal']
         run([python, '-m', 'pytest', '-q', *parallel, *more], env=environment)

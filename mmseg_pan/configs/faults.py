@@ -59,11 +59,12 @@ def describe_conflict(path: Path, error: KeyError | TypeError) -> str | None:
     variable = re.match(r'`(\w+)` cannot be found in `os.environ`', reason)
     if variable:
         name = variable[1]
-        found = 'is empty' if name in os.environ else 'is not set'
-        clear = f', or "unset {name}" if the config has a default' if name in os.environ else ''
+        found, other = 'is not set', ''
+        if name in os.environ:
+            found, other = 'is empty', f', or "unset {name}" if the config has a default'
         return (
             f'{path} reads the environment variable {name}, which {found}; '
-            f'type "export {name}=VALUE"{clear}.'
+            f'type "export {name}=VALUE"{other}.'
         )
     if 'among bases' in reason or 'base config' in reason:  # keys of two files, or other types
         return f'{path} does not fit the files in _base_: {reason[:150]}'
