@@ -14,6 +14,7 @@ from mmseg_pan.cli import sentence
 from mmseg_pan.datasets import CheckedSegDataset, VOCAugDataset
 from mmseg_pan.datasets.masks import encode_mask
 from mmseg_pan.errors import UserError
+from tests.engine.runs import end_loader
 from tests.mini_voc import TRAIN, MiniVOC, mask_of
 
 CONFIGS = Path(__file__).resolve().parents[2] / 'configs'
@@ -172,8 +173,10 @@ def test_damaged_pair_is_refused_by_name(mini, spoil, match, test_mode):
 def test_foreign_id_is_refused_on_any_number_of_workers(mini, workers):
     spoil_ids(mini)
     loader = DataLoader(build(mini), batch_size=2, num_workers=workers, collate_fn=pseudo_collate)
+    iterator = iter(loader)
     with pytest.raises(UserError) as caught:
-        list(loader)
+        list(iterator)
+    end_loader(iterator)
     text = sentence(caught.value)
     assert text.startswith(f'{mask_path(mini)}: illegal ids, ids 21, 77')
     assert '\n' not in text

@@ -134,13 +134,18 @@ def train_until(runner, stop_after: int | None) -> None:
 
 
 def end_workers(runner) -> None:
-    """End loader processes now: left to the garbage collector they take five seconds each."""
+    """End the loader processes of training and validation."""
     iterators = [getattr(runner.train_loop, 'dataloader_iterator', None)]
     loops = filter(None, (runner.train_loop, runner.val_loop))
     iterators += [getattr(loop.dataloader, '_iterator', None) for loop in loops]
     for iterator in iterators:
-        if hasattr(iterator, '_shutdown_workers'):
-            iterator._shutdown_workers()
+        end_loader(iterator)
+
+
+def end_loader(iterator) -> None:
+    """End loader processes now: left to the garbage collector they take five seconds each."""
+    if hasattr(iterator, '_shutdown_workers'):
+        iterator._shutdown_workers()
 
 
 def tensors(value, name: str = '') -> dict[str, Tensor]:

@@ -41,7 +41,7 @@ def train_on_two(work_dir, toy_root, *args, fault=None, restarts=0):
     cfg = small_cfg(
         work_dir, toy_root, workers=1, ema=True, auto_scale_lr__base_batch_size=2 * BATCH
     )
-    cfg.custom_imports.imports.append('tests.engine.faults')
+    cfg.custom_imports.imports += ['tests.started_fast', 'tests.engine.faults']
     if fault:
         cfg.custom_hooks.append(dict(type='SignalOneProcess', **fault))
     work_dir.mkdir(exist_ok=True)
@@ -110,7 +110,7 @@ def test_a_recipe_is_the_same_on_one_two_and_four_processes(tmp_path, toy_root):
         folder.mkdir()
         cfg = small_cfg(folder, toy_root, iterations=4, model__decode_head__dropout_ratio=0)
         cfg.train_dataloader.batch_size = 3  # of no account: the recipe's is 8
-        cfg.custom_imports.imports.append('tests.engine.recording')
+        cfg.custom_imports.imports += ['tests.started_fast', 'tests.engine.recording']
         cfg.custom_hooks += [
             dict(type='FrozenNormHook', modules=['backbone', 'decode_head']),
             dict(type='RecordSteps', file=str(folder / 'steps.json')),

@@ -145,7 +145,7 @@ def test_weights_without_a_config(checkpoint, tmp_path):
         load_segmentor(broken)
 
 
-def test_a_config_s_text_is_read_and_not_run(tmp_path):
+def test_a_config_s_text_is_read_and_not_run():
     text = "a = dict(b=[1, (2.5, None)], c={'d': True, 'e': dict(f='x')})\ng = -3\n"
     expected = dict(a=dict(b=[1, (2.5, None)], c=dict(d=True, e=dict(f='x'))), g=-3)
     assert read_values(text) == expected
@@ -153,11 +153,12 @@ def test_a_config_s_text_is_read_and_not_run(tmp_path):
         assert read_values(code) is None
     files = sorted((ROOT / 'configs/pan').glob('*.py'))
     assert len(files) > 60
-    for file in files:
-        cfg = Config.fromfile(file)
-        found = read_values(cfg.pretty_text)  # once: formatting takes half a second
-        assert found['model'] == cfg.model.to_dict(), file
-        assert found.keys() == cfg.to_dict().keys(), file
+    for number, file in enumerate(files):
+        values = Config.fromfile(file).to_dict()
+        # Line breaks, which take a quarter of a second a config, in the first ones only.
+        found = read_values(Config(values, format_python_code=number < 3).pretty_text)
+        assert found['model'] == values['model'], file
+        assert found.keys() == values.keys(), file
     assert read_values("a = dict({'x.y': dict(b=1)}, c=2)") == dict(a={'x.y': dict(b=1), 'c': 2})
     assert read_values('a = dict({}, {})') is None
 
