@@ -17,7 +17,8 @@ def device_name() -> str:
     """Return the device that this process uses."""
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f'CPU, {torch.get_num_threads()} threads'
+    threads = torch.get_num_threads()
+    return f'CPU, {threads} thread{"s" * (threads != 1)}'
 
 
 def has_bfloat16() -> bool:

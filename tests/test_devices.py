@@ -36,6 +36,13 @@ def card():
         yield CARD
 
 
+@pytest.mark.parametrize(('threads', 'name'), [(1, 'CPU, 1 thread'), (2, 'CPU, 2 threads')])
+def test_a_processor_is_named_with_its_threads(threads, name, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.setattr(torch, 'get_num_threads', lambda: threads)
+    assert devices.device_name() == name
+
+
 def build(cfg, **head):
     """A network whose weights lie on the card."""
     cfg = copy.deepcopy(cfg)
