@@ -15,8 +15,8 @@ from mmseg_pan.datasets.toy import ToyShapesDataset, make_toy_shapes
 from tests.mixing import MIX, load_mix
 from tests.paths import ROOT
 
-ITERATIONS, BATCH, SIDE = 30, 4, 64
-WINDOW = 8
+ITERATIONS, BATCH, SIDE = 20, 4, 64
+WINDOW = 5
 
 
 @pytest.fixture(scope='module')
@@ -45,7 +45,7 @@ def toy_version(cfg: Config, data_root, work_dir) -> Config:
         dataset=dataset,
     )
     # One rate for all: the warm-up of the transformers is longer than the whole run.
-    optimizer = dict(type='AdamW', lr=1e-3, weight_decay=1e-2)
+    optimizer = dict(type='AdamW', lr=1e-3, weight_decay=1e-2, fused=True)
     cfg.optim_wrapper = dict(type='OptimWrapper', optimizer=optimizer)
     cfg.param_scheduler = []
     cfg.train_cfg.max_iters = ITERATIONS
