@@ -234,15 +234,23 @@ def training_time(folder: Path) -> dict[str, float]:
 
 
 def _commit(root: Path) -> str:
-    """The commit of the code, with a plus where files differ from it."""
+    """The commit of the code, with a plus where files differ from it.
+
+    'unknown' without git, and where the code is not a clone but, say, an unpacked archive.
+    """
 
     def git(*args: str) -> str:
-        done = subprocess.run(['git', *args], cwd=root, capture_output=True, text=True)
+        done = subprocess.run(['git', *args], cwd=root, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 
-    return git('rev-parse', '--short=12', 'HEAD') + (
-        '+' if git('status', '--porcelain', '--untracked-files=no') else ''
-    )
+    try:
+        # An archive may have been unpacked inside a clone of another project.
+        if Path(git('rev-parse', '--show-toplevel')).resolve() != root.resolve():
+            return 'unknown'
+        differs = git('status', '--porcelain', '--untracked-files=no')
+        return git('rev-parse', '--short=12', 'HEAD') + ('+' if differs else '')
+    except (OSError, subprocess.CalledProcessError):
+        return 'unknown'
 
 
 def _versions() -> dict[str, str]:

@@ -2,7 +2,9 @@
 
 import json
 import os
+import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -81,7 +83,7 @@ def test_each_run_once_and_a_line_for_each(spec_file, tmp_path, trained, capsys)
     assert fcn['options'] == {'train_cfg.max_iters': 7} and fcn['iterations'] == 7
     assert pan['test_images'] == 4
     assert (pan['seconds_per_iteration'], pan['waiting_for_data']) == (0.4, 0.25)
-    assert 'torch' in pan['versions'] and len(pan['commits'][0]) >= 12 and pan['date']
+    assert 'torch' in pan['versions'] and pan['commits'] and pan['date']
     assert comparison['mIoU']['mean'] == pytest.approx(100 - fcn['mIoU'], abs=0.01)
     assert comparison['seeds'] == [[0, 1], [0]]
     before = spec.results.path.read_text()
@@ -89,6 +91,49 @@ def test_each_run_once_and_a_line_for_each(spec_file, tmp_path, trained, capsys)
     assert len(trained.seen) == 3
     assert spec.results.path.read_text() == before
     assert capsys.readouterr().out.count('done') == 3
+
+
+@pytest.fixture
+def code(tmp_path):
+    """Configs and tools, as an archive of the code holds them."""
+    for folder in ('configs', 'tools'):
+        shutil.copytree(ROOT / folder, tmp_path / 'home/code' / folder)
+    return tmp_path / 'home/code'
+
+
+@pytest.mark.parametrize('where', ['no clone', 'in a clone of another', 'no git'])
+def test_code_that_is_no_clone_runs_without_a_commit(
+    where, code, spec_file, tmp_path, trained, monkeypatch
+):
+    if where == 'in a clone of another':
+        make_clone(code.parent)
+    if where == 'no git':
+        make_clone(code)
+        monkeypatch.setenv('PATH', str(tmp_path))
+    run_all(read_spec(spec_file, code), tmp_path / 'work')
+    lines = read_results(spec_file.with_suffix('.jsonl'))
+    assert {tuple(line['commits']) for line in lines if line['kind'] == 'run'} == {('unknown',)}
+
+
+def test_a_commit_gets_a_plus_where_files_differ(code, spec_file, tmp_path, trained):
+    make_clone(code)
+    trained.fails_at = 2
+    with pytest.raises(UserError):
+        run_all(read_spec(spec_file, code), tmp_path / 'work')
+    (code / 'file').write_text('changed')
+    run_all(read_spec(spec_file, code), tmp_path / 'work')
+    first, last = (read_results(spec_file.with_suffix('.jsonl'))[n]['commits'] for n in (0, 2))
+    assert last == [f'{first[0]}+']
+    assert re.fullmatch(r'[0-9a-f]{12}', first[0])
+
+
+def make_clone(folder):
+    if shutil.which('git') is None:
+        pytest.skip('git is not installed')
+    (folder / 'file').touch()
+    me = ['-c', 'user.name=me', '-c', 'user.email=me@example.com']
+    for command in (['init', '-q'], ['add', 'file'], [*me, 'commit', '-q', '-m', 'One file']):
+        subprocess.run(['git', *command], cwd=folder, check=True)
 
 
 def test_goes_on_after_a_failure_and_keeps_what_is_done(spec_file, tmp_path, trained):
