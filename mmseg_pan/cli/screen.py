@@ -1,6 +1,11 @@
 """What of the log reaches the terminal; the log file has all of it."""
 
 import logging
+import shutil
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from mmengine.logging import MMLogger, print_log
 from mmengine.runner import Runner, checkpoint
@@ -46,8 +51,29 @@ def with_clear_screen(kind: type[Runner]) -> type[Runner]:
             clear_screen(logger)
             return logger
 
+        def _log_env(self, env_cfg: dict) -> None:
+            with _compiler_that_is_there():
+                super()._log_env(env_cfg)
+
     ClearRunner.__name__ = ClearRunner.__qualname__ = kind.__name__  # as errors and logs name it
     return ClearRunner
+
+
+@contextmanager
+def _compiler_that_is_there() -> Iterator[None]:
+    """Have mmengine report no compiler where there is none.
+
+    It asks the compiler that built Python for its version, and the shell would say on stderr that
+    there is no such command.
+    """
+    known = sysconfig.get_config_vars()
+    compiler = known.get('CC')
+    if compiler and shutil.which(Path(compiler.split()[0]).name) is None:
+        known['CC'] = 'false'  # a command that fails: reported as "n/a"
+    try:
+        yield
+    finally:
+        known['CC'] = compiler
 
 
 def log_loaded_files() -> None:

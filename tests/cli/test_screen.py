@@ -1,6 +1,7 @@
 """What of the log reaches the terminal, and that the log file has all of it."""
 
 import logging
+import sysconfig
 
 import pytest
 import torch
@@ -86,6 +87,21 @@ def test_a_runner_of_the_configs_own_is_cleared_too(tmp_path, toy_root, capfd):
     assert {'System environment', 'Config:'} <= {
         word for word in ('System environment', 'Config:') if word in log.read_text()
     }
+
+
+def test_a_compiler_that_is_missing_is_no_message_on_the_terminal(
+    tmp_path, toy_root, capfd, monkeypatch
+):
+    """As in a minimal Debian: Python names the compiler that built it."""
+    compiler = 'no-such-compiler -pthread'
+    monkeypatch.setitem(sysconfig.get_config_vars(), 'CC', compiler)
+    cfg = small_cfg(tmp_path, toy_root, 1)
+    cfg.log_level = 'INFO'
+    cli.build_runner(cfg)
+    assert 'not found' not in capfd.readouterr().err
+    (log,) = tmp_path.glob('*/*.log')
+    assert 'GCC: n/a' in log.read_text()
+    assert sysconfig.get_config_var('CC') == compiler
 
 
 def test_an_unknown_runner_is_named(tmp_path):
