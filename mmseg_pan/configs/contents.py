@@ -43,7 +43,7 @@ def read_config(path: str | Path) -> Config:
         raise UserError(import_failed(path, error)) from None
     except FAULTS as error:
         raise UserError(describe_fault(path, error)) from None
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         described = describe_conflict(path, error)
         if described is None:
             raise

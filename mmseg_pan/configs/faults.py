@@ -45,8 +45,10 @@ def describe_fault(path: Path, error: Exception) -> str:
     return f'{path} cannot be read as {path.suffix[1:]} in UTF-8 ({reason}); correct it.'
 
 
-def describe_conflict(path: Path, error: KeyError | TypeError) -> str | None:
+def describe_conflict(path: Path, error: KeyError | TypeError | ValueError) -> str | None:
     """Say what is at odds with a config: the files that it inherits from, or the environment.
+
+    Python 3.10 reports null bytes here, too, and not as a syntax error.
 
     Args:
         path: The config that was to be read.
@@ -68,6 +70,8 @@ def describe_conflict(path: Path, error: KeyError | TypeError) -> str | None:
         )
     if 'among bases' in reason or 'base config' in reason:  # keys of two files, or other types
         return f'{path} does not fit the files in _base_: {reason[:150]}'
+    if isinstance(error, ValueError) and 'null bytes' in reason:
+        return describe_fault(path, SyntaxError(reason))
     return None
 
 

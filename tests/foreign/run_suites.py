@@ -97,8 +97,9 @@ def run_files(root: Path, files: list[str], substitution: str) -> dict[str, tupl
         paths = os.pathsep.join([str(Path(__file__).parent), str(ROOT)])
         environment = dict(os.environ, PYTHONPATH=paths, OMP_NUM_THREADS='1')
         environment |= {CHOSEN: substitution, RESULTS: str(results)}
-        # -P: a source distribution has the package as well, and the installed one is meant.
-        command = [sys.executable, '-P', '-m', 'pytest', '-q', '-p', 'substitutes']
+        # Not "python -m pytest", which imports from the current folder: a source distribution has
+        # the package as well, and the installed one is meant.
+        command = [Path(sys.executable).with_name('pytest'), '-q', '-p', 'substitutes']
         command += ['-p', 'no:cacheprovider', '-p', 'no:xdist', '--timeout=600', '-c', os.devnull]
         command += ['--continue-on-collection-errors']
         command += ['--rootdir', str(root), *_importing(root), *files]
