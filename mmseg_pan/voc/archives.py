@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import platform
 import re
 import shutil
 import stat
@@ -109,8 +110,9 @@ def _opened_tar(path: Path) -> Iterator[tarfile.TarFile]:
     """Open a tar; whatever its format is broken by becomes one sentence."""
     if not hasattr(tarfile, 'data_filter'):
         raise UserError(
-            'This Python has no tarfile.data_filter, which makes unpacking safe; install the '
-            'newest patch release of your Python version.'
+            f'{path} cannot be unpacked safely by Python {platform.python_version()}, which has no '
+            f'tarfile.data_filter; type "tar -xf {path}" and give the folder, or take the newest '
+            'patch release of Python.'
         )
     try:
         with tarfile.open(path) as archive:

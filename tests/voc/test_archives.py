@@ -19,7 +19,7 @@ from mmseg_pan.errors import UserError
 from mmseg_pan.voc.archives import measure_tar, safe_zip_entries, unpack_tar
 from mmseg_pan.voc.converter import prepare_voc_aug
 from mmseg_pan.voc.manifest import VOC_2012_AUG
-from tests.mini_voc import AUG, MiniVOC, snapshot, trusting
+from tests.mini_voc import AUG, MiniVOC, needs_data_filter, snapshot, trusting
 
 
 def refused(mini: MiniVOC, match: str, manifest=None, **kwargs) -> None:
@@ -57,6 +57,7 @@ IN_VOC = 'VOCdevkit/VOC2012/JPEGImages/'
 LINK, HARD = dict(type=tarfile.SYMTYPE), dict(type=tarfile.LNKTYPE)
 
 
+@needs_data_filter
 @pytest.mark.parametrize(
     ('info', 'sentence'),
     [
@@ -83,12 +84,21 @@ def test_hostile_tar(mini, info, sentence):
     assert [item.name for item in path.parent.iterdir()] == ['voc.tar']
 
 
+def test_a_python_that_unpacks_nothing_safely(mini, monkeypatch):
+    monkeypatch.delattr(tarfile, 'data_filter', raising=False)
+    path = voc_tar_with(mini)
+    words = r'voc\.tar cannot be unpacked safely by Python 3.*type "tar -xf /.*/voc\.tar" and give'
+    refused(mini, words, trusting(mini.manifest, voc=path), devkit=path)
+
+
+@needs_data_filter
 def test_too_many_files(mini):
     path = voc_tar_with(mini)
     manifest = replace(trusting(mini.manifest, voc=path), max_members=20)
     refused(mini, 'holds more than 20 files', manifest, devkit=path)
 
 
+@needs_data_filter
 def test_dry_run_finds_a_hostile_tar_too(mini):
     path = voc_tar_with(mini, member('../evil.txt', size=3))
     manifest = trusting(mini.manifest, voc=path)
@@ -109,6 +119,7 @@ def test_truncated_download_is_told_by_its_checksum(mini, tmp_path):
     refused(mini, 'download is incomplete', aug=mini.home / 'cut' / mini.sbd_tgz.name)
 
 
+@needs_data_filter
 @pytest.mark.parametrize('share', [0.0, 0.3, 0.6, 0.9, 'one block', 'end mark'])
 @pytest.mark.parametrize('kind', ['tar', 'tgz'])
 def test_truncated_archive_with_a_checksum_that_fits(mini, kind, share):
@@ -137,6 +148,7 @@ def end_of_members(path: Path) -> int:
         return last.offset_data + -(-last.size // 512) * 512
 
 
+@needs_data_filter
 def test_archive_without_the_expected_folder(mini):
     path = mini.home / 'other' / 'voc.tar'
     path.parent.mkdir()
@@ -269,6 +281,7 @@ def test_disk_that_fills_while_masks_are_written(mini, tmp_path, processes):
         assert len(list(disk.iterdir())) == 47
 
 
+@needs_data_filter
 def test_disk_that_fills_while_an_archive_is_unpacked(mini, tmp_path):
     with small_disk(tmp_path / 'disk', f'size={mini.voc_tar.stat().st_size + 40_000}') as disk:
         path = disk / mini.voc_tar.name
@@ -314,6 +327,7 @@ def test_no_name_gets_out(tmp_path_factory, names):
         )
 
 
+@needs_data_filter
 def test_measure_counts_blocks(mini):
     files, size = measure_tar(mini.voc_tar, lambda name: name.endswith('.txt'), mini.manifest)
     assert (files, size) == (3, 3 * 4096)

@@ -25,6 +25,7 @@ from tests.mini_voc import (
     VAL,
     MiniVOC,
     mask_of,
+    needs_data_filter,
     snapshot,
     write_lists,
     write_mat,
@@ -86,6 +87,7 @@ def test_lists_are_sorted_whatever_order_they_came_in(mini):
     }
 
 
+@needs_data_filter
 @pytest.mark.parametrize('devkit', ['voc_tar', 'devkit', 'voc'])
 def test_every_form_of_voc_gives_the_same(mini, devkit):
     convert(mini)
@@ -100,6 +102,7 @@ def test_every_form_of_voc_gives_the_same(mini, devkit):
     assert (mini.voc / 'Annotations').is_dir()
 
 
+@needs_data_filter
 @pytest.mark.parametrize('form', ['tgz', 'release', 'dataset', 'ready', 'ready parent', 'zip'])
 def test_every_form_of_the_additional_masks_gives_the_same(mini, form):
     convert(mini)
@@ -138,6 +141,7 @@ def test_out_dir_takes_the_masks_and_the_devkit_the_lists(mini, tmp_path):
     assert (mini.voc / 'ImageSets' / 'Segmentation' / 'aug.txt').is_file()
 
 
+@needs_data_filter
 @pytest.mark.parametrize('forms', ['archives', 'folders'])
 def test_dry_run_writes_nothing_and_says_what_it_would(mini, forms):
     if forms == 'archives':
@@ -187,6 +191,7 @@ def run_in_own_process(mini: MiniVOC) -> multiprocessing.Process:
     return process
 
 
+@needs_data_filter
 def test_killed_at_twenty_random_moments_and_restarted(mini):
     only_archives(mini)
     start = time.monotonic()
@@ -213,6 +218,7 @@ def test_killed_at_twenty_random_moments_and_restarted(mini):
     assert killed > 5
 
 
+@needs_data_filter
 def test_output_does_not_depend_on_the_hash_seed(mini, tmp_path):
     script = tmp_path / 'run.py'
     script.write_text(
