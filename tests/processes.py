@@ -57,6 +57,12 @@ def run_command(
     return subprocess.CompletedProcess(command, code, stdout, stderr)
 
 
+def send_signal(number: int, pids: Sequence[int]) -> None:
+    """Send a signal by another process, by bash's own command: not every machine has ``kill``."""
+    command = ['bash', '-c', 'kill "$@"', 'bash', f'-{int(number)}', *map(str, pids)]
+    subprocess.run(command, check=True)
+
+
 class ToolServer:
     """Runs tools as :func:`run_command` does, without the seconds that their imports take.
 

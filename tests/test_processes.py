@@ -12,18 +12,19 @@ from tests.paths import ROOT
 from tests.processes import run_command
 
 #: Says that it is ready; on a signal, asks for a line before it ends, as a training that saves.
+#: By os.write: the signal may come while the child is still inside of a print.
 CHILD = """
-import signal, sys
+import os, select, signal, sys
 def stop(number, frame):
-    print('stopping', flush=True)
+    os.write(1, b'stopping\\n')
     sys.stdin.readline()
-    print('saved', flush=True)
+    os.write(1, b'saved\\n')
     sys.exit(75)
 for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, stop)
-print('ready', flush=True)
+os.write(1, b'ready\\n')
 while True:
-    signal.pause()
+    select.select([], [], [], 0.1)  # pause() would miss a signal that comes just before it
 """
 PARENTS = {
     'run_child': 'from mmseg_pan.processes import run_child as run\n',

@@ -1,7 +1,7 @@
 """Our loop and hooks in other people's configs: names, types and parts that ours do not use."""
 
 import re
-import subprocess
+import signal
 from importlib.metadata import PackageNotFoundError, version
 
 import pytest
@@ -32,6 +32,7 @@ from tests.engine.linear_runs import (
     scalars,
 )
 from tests.engine.runs import end_workers
+from tests.processes import send_signal
 
 CHECKPOINT = 'default_hooks__checkpoint__'
 #: The class, its name, and its name in other scopes and modules.
@@ -337,7 +338,7 @@ class SignalWorkers(Hook):
         if batch_idx == 0:
             # By another process: torch has workers leave in peace when their parent says so.
             workers = runner.train_loop.dataloader_iterator._workers
-            subprocess.run(['kill', '-TERM', *(str(one.pid) for one in workers)], check=True)
+            send_signal(signal.SIGTERM, [worker.pid for worker in workers])
             self.sent = True
 
 

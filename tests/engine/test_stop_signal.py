@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 from types import SimpleNamespace
 
 import pytest
@@ -10,6 +9,7 @@ from mmengine.hooks import Hook
 
 from mmseg_pan.engine import StopSignalHook, stop_signal
 from tests.engine.runs import differences, in_a_fork, small_cfg, train, trained_state
+from tests.processes import send_signal
 
 LOADER = SimpleNamespace(worker_init_fn=None, multiprocessing_context=None)
 RUNNER = SimpleNamespace(train_loop=None, train_dataloader=LOADER)
@@ -35,9 +35,9 @@ class Send(Hook):
             # By another process: torch has workers leave in peace when their parent says so.
             workers = runner.train_loop.dataloader_iterator._workers
             assert workers
-            number, *pids = map(str, [int(self.number), *(worker.pid for worker in workers)])
-            subprocess.run(['kill', f'-{number}', *pids], check=True)
-            for pid in map(int, pids):
+            pids = [worker.pid for worker in workers]
+            send_signal(self.number, pids)
+            for pid in pids:
                 os.kill(pid, 0)  # still there
         os.kill(os.getpid(), self.number)
 
