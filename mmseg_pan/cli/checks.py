@@ -27,6 +27,7 @@ from mmseg_pan.weights.trust import check_readable
 from mmseg_pan.weights.zoo import find_download
 
 from .labels import as_list, check_ignore_index, has_hook, heads, is_a, registered
+from .values import check_loading
 
 
 def check_entries(cfg: Config, *keys: str) -> None:
@@ -156,15 +157,15 @@ def check_test_set(cfg: Config) -> None:
 
 
 def check_data(cfg: Config, *splits: str) -> None:
-    """Build the data sets once, so that missing files are reported before anything else.
+    """Build the data sets and load an image of each, so that faults are reported first.
 
     Args:
         cfg: Config.
         *splits: Which loaders: 'train', 'val', 'test'.
 
     Raises:
-        UserError: If folder, list, image or mask is missing, the network has other classes, or
-            data set, heads and metric ignore different ids.
+        UserError: If folder, list, image or mask is missing, the network has other classes, data
+            set, heads and metric ignore different ids, or a pipeline does not take its values.
     """
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     for split in splits:
@@ -188,6 +189,7 @@ def check_data(cfg: Config, *splits: str) -> None:
         for part in single_datasets(dataset):
             check_ignore_index(cfg, part, split)
             _check_classes(cfg, getattr(part, 'metainfo', {}).get('classes') or ())
+        check_loading(split, dataset)
 
 
 def check_shown(cfg: Config, folder: str | None) -> None:

@@ -1,16 +1,23 @@
-"""Values that a class does not take: the parts of a config are built once, before a run begins."""
+"""Values that a class does not take: the parts of a config are tried once, before a run begins."""
 
 import copy
+import random
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.registry import Registry
+from mmengine.structures import PixelData
 from mmseg import registry
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.structures import SegDataSample
 from torch import nn
 
 from mmseg_pan.errors import UserError
+from mmseg_pan.models import FPAHead
 
 from .fitting import pipelines
 from .labels import entries, heads
@@ -18,7 +25,7 @@ from .parts import KNOWN, type_name
 
 
 def check_values(cfg: Config) -> None:
-    """Build network, transforms and metrics of a config, and drop them.
+    """Build network, transforms and metrics of a config, compute each head's loss, and drop them.
 
     An error counts as the user's where it is raised inside MMSegmentation, the libraries below it
     or torch. One that is raised elsewhere is a fault of that code: the run shows its traceback.
@@ -27,7 +34,23 @@ def check_values(cfg: Config) -> None:
         UserError: Naming the part and what its class says.
     """
     for place, part, found in _parts_to_build(cfg):
-        _built(place, part, found)
+        built = _built(place, part, found)
+        if getattr(type(built), 'loss_by_feat', None) in _LOSS_BY_FEAT:
+            _tried(f'{place}.loss_decode', 'the loss', lambda head=built: _loss(head))
+
+
+def check_loading(split: str, dataset) -> None:
+    """Load the first image of a data set: some values of a pipeline are read no earlier.
+
+    Args:
+        split: 'train', 'val' or 'test'.
+        dataset: What was built of its loader.
+
+    Raises:
+        UserError: Naming the loader and what its pipeline says.
+    """
+    if len(dataset):
+        _tried(f'{split}_dataloader', 'the pipeline', lambda: dataset[0])
 
 
 def _parts_to_build(cfg: Config) -> Iterator[tuple[str, dict, Registry]]:
@@ -46,6 +69,19 @@ def _parts_to_build(cfg: Config) -> Iterator[tuple[str, dict, Registry]]:
         for metric in entries(cfg.get(f'{split}_evaluator')):
             if not metric.get('output_dir'):  # which it would make
                 yield f'{split}_evaluator', metric, registry.METRICS
+
+
+#: Heads whose loss depends on nothing but logits and labels.
+_LOSS_BY_FEAT = (BaseDecodeHead.loss_by_feat, FPAHead.loss_by_feat)
+
+
+def _loss(head: BaseDecodeHead, side: int = 32) -> dict:
+    """The loss of two small images of the first class."""
+    samples = [
+        SegDataSample(gt_sem_seg=PixelData(data=torch.zeros(1, side, side, dtype=torch.long)))
+        for _ in range(2)
+    ]
+    return head.loss_by_feat(torch.zeros(2, head.out_channels, side, side), samples)
 
 
 def _without(part: dict, name: str) -> dict:
@@ -67,7 +103,10 @@ def check_optimizer(cfg: Config) -> None:
     if optimizer is None:
         return
     rest = dict(type='OptimWrapper') | _without(wrapper, 'paramwise_cfg')
-    _built('optim_wrapper', rest, registry.OPTIM_WRAPPERS, optimizer=optimizer)
+    built = _built('optim_wrapper', rest, registry.OPTIM_WRAPPERS, optimizer=optimizer)
+    if getattr(built, 'clip_grad_kwargs', None):
+        weights[0].grad = torch.zeros(1)
+        _tried('optim_wrapper.clip_grad', 'clipping', built._clip_grad)
     for number, part in enumerate(entries(cfg.get('param_scheduler'))):
         # Epochs become iterations where the data are known.
         part = _without(part, 'convert_to_iter_based')
@@ -77,19 +116,35 @@ def check_optimizer(cfg: Config) -> None:
 
 def _built(place: str, part: dict, found: Registry, **given):
     """What is built of a part; None where only the run can tell."""
+    what = type_name(part, place)
+    return _tried(place, what, lambda: found.build({**copy.deepcopy(part), **given}))
+
+
+def _tried(place: str, what: str, action: Callable):
+    """What an action returns; None where only the run can tell."""
     try:
-        with torch.random.fork_rng(devices=[]):
-            return found.build({**copy.deepcopy(part), **given})
+        with _random_state_kept():
+            return action()
     except UserError:
         raise
     except Exception as error:
         reason = _reason(error)
         if reason is None:
             return None
-        what = type_name(part, place)
         raise UserError(
             f'{place}: {what} does not take these values ({reason}); correct them.'
         ) from None
+
+
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    states = random.getstate(), np.random.get_state()
+    try:
+        with torch.random.fork_rng(devices=[]):
+            yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
 
 
 def _reason(error: Exception) -> str | None:
@@ -100,5 +155,6 @@ def _reason(error: Exception) -> str | None:
         return None
     if modules[-1] == 'mmseg_pan':
         return None
-    text = str(error.args[0]) if error.args else traceback.extract_tb(error.__traceback__)[-1].line
+    said = error if isinstance(error, OSError) else next(iter(error.args), '')
+    text = str(said) or traceback.extract_tb(error.__traceback__)[-1].line
     return ' '.join(f'{type(error).__name__}: {text}'.split())[:150]

@@ -79,6 +79,7 @@ def test_a_runner_of_the_configs_own_is_cleared_too(tmp_path, toy_root, capfd):
 
     cfg = small_cfg(tmp_path, toy_root, 1)
     cfg.runner_type, cfg.log_level = 'RunnerOfAUser', 'INFO'
+    cfg.experiment_name = tmp_path.name  # a logger of its own
     runner = cli.build_runner(cfg)
     assert isinstance(runner, RunnerOfAUser)
     assert type(runner).__name__ == 'RunnerOfAUser'
@@ -96,7 +97,7 @@ def test_a_compiler_that_is_missing_is_no_message_on_the_terminal(
     compiler = 'no-such-compiler -pthread'
     monkeypatch.setitem(sysconfig.get_config_vars(), 'CC', compiler)
     cfg = small_cfg(tmp_path, toy_root, 1)
-    cfg.log_level = 'INFO'
+    cfg.log_level, cfg.experiment_name = 'INFO', tmp_path.name  # a logger of its own
     cli.build_runner(cfg)
     assert 'not found' not in capfd.readouterr().err
     (log,) = tmp_path.glob('*/*.log')

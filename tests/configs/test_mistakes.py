@@ -1,20 +1,25 @@
 """Mistakes in settings: each is refused in one sentence before anything is written."""
 
 import copy
+import random
 import runpy
 import sys
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmseg.registry import MODELS
+from mmengine.structures import PixelData
+from mmseg.registry import DATASETS, MODELS
+from mmseg.structures import SegDataSample
 from torch import nn
 
 from mmseg_pan import UserError, cli
 from mmseg_pan.cli.fitting import check_fitting, pipelines
 from mmseg_pan.cli.parts import check_parts
-from mmseg_pan.cli.values import check_values
+from mmseg_pan.cli.values import check_loading, check_values
 from mmseg_pan.models.fpa import FeaturePyramidAttention
+from tests.engine.runs import small_cfg
 from tests.paths import ROOT, TOY
 
 HEAD = 'model.decode_head'
@@ -64,6 +69,9 @@ MISTAKES = {
     'betas': ({'optim_wrapper.optimizer.betas': [2, 3]}, 'AdamW .* Invalid beta'),
     'no type': ({'optim_wrapper.optimizer.type': None}, 'optim_wrapper.optimizer'),
     'clip_grad': ({'optim_wrapper.clip_grad': 3}, 'optim_wrapper: OptimWrapper .*clip_grad'),
+    'norm': ({'optim_wrapper.clip_grad.max_norm': 'a'}, r'clip_grad: clipping .*to float'),
+    'reduction': ({f'{HEAD}.loss_decode.reduction': 'avg'}, 'loss_decode: the loss .*avg is not'),
+    'align_corners': ({f'{HEAD}.align_corners': 3}, 'the loss does not take .*TypeError'),
     'schedule': ({'param_scheduler.0.end': -4}, 'param_scheduler.0: LinearLR .* end should be'),
     'mode': ({'model.test_cfg.mode': 'slid'}, "mode='slid'; choose from whole, slide"),
     'slide': ({'model.test_cfg': dict(mode='slide', stride=(9, 9))}, 'mode=slide and no crop_size'),
@@ -142,6 +150,10 @@ def test_a_defect_keeps_its_traceback(monkeypatch):
         cli.load_config(str(TOY))
 
 
+def is_loss(kind: type) -> bool:
+    return kind.__module__.startswith('mmseg.models.losses')
+
+
 @MODELS.register_module()
 class Foreign(nn.Module):
     """A person's own neck, with a fault: torch has no dropout of 2."""
@@ -162,6 +174,59 @@ def test_a_fault_in_code_is_left_to_the_run(monkeypatch):
 
     monkeypatch.setattr(FeaturePyramidAttention, '__init__', init)
     check_values(cfg)
+
+
+LOSSES = sorted(n for n, kind in MODELS.module_dict.items() if is_loss(kind))
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_a_loss_is_refused_where_training_would_fail(name):
+    cfg = Config.fromfile(TOY)
+    cfg.model.decode_head.loss_decode = dict(type=name)
+    try:
+        check_values(cfg)
+        refused = False
+    except UserError:
+        refused = True
+    labels = torch.randint(7, (2, 1, 64, 64))
+    samples = [SegDataSample(gt_sem_seg=PixelData(data=label)) for label in labels]
+    try:
+        MODELS.build(cfg.model.decode_head).loss_by_feat(torch.randn(2, 7, 32, 32), samples)
+        fails = False
+    except Exception:
+        fails = True
+    assert refused == fails
+
+
+def test_most_losses_are_tried():
+    assert len(LOSSES) > 7 and 'CrossEntropyLoss' in LOSSES
+
+
+@pytest.mark.parametrize('split', ['train', 'val', 'test'])
+@pytest.mark.parametrize(('key', 'value'), [('color_type', 'colour'), ('imdecode_backend', 'x')])
+def test_what_a_pipeline_reads_with_its_first_image(split, key, value, toy_root, monkeypatch):
+    monkeypatch.setenv('TOY_ROOT', str(toy_root))
+    cfg = cli.load_config(str(TOY), {f'{split}_dataloader.dataset.pipeline.0.{key}': value})
+    with pytest.raises(UserError, match=f'^{split}_dataloader: the pipeline .*{value}'):
+        cli.check_data(cfg, split)
+
+
+def test_the_first_image_draws_no_random_number(toy_root):
+    cfg = small_cfg('.', toy_root)  # with random transforms
+    dataset = DATASETS.build(cfg.train_dataloader.dataset)
+    random.seed(0), np.random.seed(0), torch.manual_seed(0)
+    expected = random.random(), np.random.rand(), torch.rand(1)
+    random.seed(0), np.random.seed(0), torch.manual_seed(0)
+    check_loading('train', dataset)
+    assert (random.random(), np.random.rand(), torch.rand(1)) == expected
+
+
+def test_a_fault_in_the_code_of_a_data_set_is_left_to_the_run():
+    class Faulty(list):
+        def __getitem__(self, index):
+            raise KeyError('planted')
+
+    check_loading('train', Faulty([1]))
 
 
 def test_nothing_is_changed_and_no_random_number_is_drawn():
