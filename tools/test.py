@@ -64,7 +64,7 @@ def main() -> None:
         if args.tta:
             cli.set_tta(cfg)
         cli.check_test_pipeline(cfg)
-        cli.check_data(cfg, 'test')
+        cli.check_data(cfg, 'test', first_image=True)
         cli.check_shown(cfg, args.show_dir)
         report = plan_report(cfg, args.checkpoint, args.report, args.out, args.compare)
         maps = report.predictions if report else args.out

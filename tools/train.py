@@ -85,7 +85,7 @@ def main() -> None:
             origin = f'Starts from iteration 0 with the weights {cfg.load_from}.'
         cli.check_loop(cfg)
         cli.check_optimizer(cfg)
-        cli.check_data(cfg, 'train', 'val')
+        cli.check_data(cfg, 'train', 'val', first_image=True)
         cli.check_channels(cfg)
         cli.check_pretrained(cfg)
         cli.set_devices(cfg, args.launcher, args.local_rank)

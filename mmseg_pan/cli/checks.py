@@ -156,12 +156,13 @@ def check_test_set(cfg: Config) -> None:
         )
 
 
-def check_data(cfg: Config, *splits: str) -> None:
-    """Build the data sets and load an image of each, so that faults are reported first.
+def check_data(cfg: Config, *splits: str, first_image: bool = False) -> None:
+    """Build the data sets once, so that missing files are reported before anything else.
 
     Args:
         cfg: Config.
         *splits: Which loaders: 'train', 'val', 'test'.
+        first_image: Load an image of each by its pipeline, too.
 
     Raises:
         UserError: If folder, list, image or mask is missing, the network has other classes, data
@@ -189,7 +190,8 @@ def check_data(cfg: Config, *splits: str) -> None:
         for part in single_datasets(dataset):
             check_ignore_index(cfg, part, split)
             _check_classes(cfg, getattr(part, 'metainfo', {}).get('classes') or ())
-        check_loading(split, dataset)
+        if first_image:
+            check_loading(split, dataset)
 
 
 def check_shown(cfg: Config, folder: str | None) -> None:

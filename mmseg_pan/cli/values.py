@@ -49,8 +49,17 @@ def check_loading(split: str, dataset) -> None:
     Raises:
         UserError: Naming the loader and what its pipeline says.
     """
-    if len(dataset):
+    if not len(dataset):
+        return
+    try:
         _tried(f'{split}_dataloader', 'the pipeline', lambda: dataset[0])
+    except UserError as error:
+        if '(KeyError: seg_map_path)' not in str(error):
+            raise
+        raise UserError(
+            f'{split}_dataloader loads annotations, and its data set has none; set '
+            'data_prefix.seg_map_path, or take LoadAnnotations out of the pipeline.'
+        ) from None
 
 
 def _parts_to_build(cfg: Config) -> Iterator[tuple[str, dict, Registry]]:

@@ -208,7 +208,15 @@ def test_what_a_pipeline_reads_with_its_first_image(split, key, value, toy_root,
     monkeypatch.setenv('TOY_ROOT', str(toy_root))
     cfg = cli.load_config(str(TOY), {f'{split}_dataloader.dataset.pipeline.0.{key}': value})
     with pytest.raises(UserError, match=f'^{split}_dataloader: the pipeline .*{value}'):
-        cli.check_data(cfg, split)
+        cli.check_data(cfg, split, first_image=True)
+    cli.check_data(cfg, split)
+
+
+def test_annotations_of_a_data_set_that_has_none(toy_root):
+    cfg = small_cfg('.', toy_root)
+    del cfg.test_dataloader.dataset.data_prefix['seg_map_path']
+    with pytest.raises(UserError, match='test_dataloader loads annotations, and its data set has'):
+        cli.check_data(cfg, 'test', first_image=True)
 
 
 def test_the_first_image_draws_no_random_number(toy_root):
