@@ -52,7 +52,7 @@ def with_clear_screen(kind: type[Runner]) -> type[Runner]:
             return logger
 
         def _log_env(self, env_cfg: dict) -> None:
-            with _compiler_that_is_there():
+            with _missing_compiler_hidden():
                 super()._log_env(env_cfg)
 
     ClearRunner.__name__ = ClearRunner.__qualname__ = kind.__name__  # as errors and logs name it
@@ -60,7 +60,7 @@ def with_clear_screen(kind: type[Runner]) -> type[Runner]:
 
 
 @contextmanager
-def _compiler_that_is_there() -> Iterator[None]:
+def _missing_compiler_hidden() -> Iterator[None]:
     """Have mmengine report no compiler where there is none.
 
     It asks the compiler that built Python for its version, and the shell would say on stderr that

@@ -35,7 +35,7 @@ def check_values(cfg: Config) -> None:
     """
     for place, part, found in _parts_to_build(cfg):
         built = _built(place, part, found)
-        if getattr(type(built), 'loss_by_feat', None) in _LOSS_BY_FEAT:
+        if isinstance(built, BaseDecodeHead) and _loss_is_plain(type(built)):
             _tried(f'{place}.loss_decode', 'the loss', lambda head=built: _loss(head))
 
 
@@ -80,8 +80,13 @@ def _parts_to_build(cfg: Config) -> Iterator[tuple[str, dict, Registry]]:
                 yield f'{split}_evaluator', metric, registry.METRICS
 
 
-#: Heads whose loss depends on nothing but logits and labels.
-_LOSS_BY_FEAT = (BaseDecodeHead.loss_by_feat, FPAHead.loss_by_feat)
+def _loss_is_plain(head: type[BaseDecodeHead]) -> bool:
+    """Whether the loss depends on nothing but logits and labels."""
+    stock = BaseDecodeHead.loss_by_feat, FPAHead.loss_by_feat
+    rest = ('loss', '_stack_batch_gt')
+    return head.loss_by_feat in stock and all(
+        getattr(head, name) is getattr(BaseDecodeHead, name) for name in rest
+    )
 
 
 def _loss(head: BaseDecodeHead, side: int = 32) -> dict:

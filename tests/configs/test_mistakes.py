@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.structures import PixelData
+from mmseg.models.decode_heads import FCNHead
 from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
@@ -200,6 +201,28 @@ def test_a_loss_is_refused_where_training_would_fail(name):
 
 def test_most_losses_are_tried():
     assert len(LOSSES) > 7 and 'CrossEntropyLoss' in LOSSES
+
+
+@MODELS.register_module()
+class OneMoreHead(FCNHead):
+    """Weighs one more class, which its own loss appends to the logits."""
+
+    def loss(self, inputs, batch_data_samples, train_cfg):
+        logits = self.forward(inputs)
+        logits = torch.cat([logits, torch.zeros_like(logits[:, :1])], 1)
+        return self.loss_by_feat(logits, batch_data_samples)
+
+
+def test_the_loss_of_a_head_that_computes_its_own_is_left_to_the_run():
+    cfg = Config.fromfile(TOY)
+    loss = dict(type='CrossEntropyLoss', class_weight=[1.0] * 8)
+    cfg.model.decode_head = dict(
+        type='OneMoreHead', in_channels=8, channels=8, num_classes=7, loss_decode=loss
+    )
+    check_values(cfg)
+    cfg.model.decode_head.type = 'FCNHead'
+    with pytest.raises(UserError, match='the loss does not take'):
+        check_values(cfg)
 
 
 @pytest.mark.parametrize('split', ['train', 'val', 'test'])
