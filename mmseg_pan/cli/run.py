@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from mmengine.logging import MMLogger
+from torch import distributed
 
 from mmseg_pan.errors import UserError
 
@@ -24,6 +25,9 @@ def run_tool(main: Callable[[], int | None]) -> None:
     log_loaded_files()
     try:
         code = main()
+        if distributed.is_available() and distributed.is_initialized():
+            # Left to the interpreter's end, gloo's threads now and then abort a finished job.
+            distributed.destroy_process_group()
         sys.stdout.flush()
         sys.exit(code)
     except BrokenPipeError:
