@@ -49,17 +49,20 @@ def check_loading(split: str, dataset) -> None:
     Raises:
         UserError: Naming the loader and what its pipeline says.
     """
-    if not len(dataset):
-        return
-    try:
-        _tried(f'{split}_dataloader', 'the pipeline', lambda: dataset[0])
-    except UserError as error:
-        if '(KeyError: seg_map_path)' not in str(error):
-            raise
-        raise UserError(
-            f'{split}_dataloader loads annotations, and its data set has none; set '
-            'data_prefix.seg_map_path, or take LoadAnnotations out of the pipeline.'
-        ) from None
+
+    def load() -> None:
+        try:
+            dataset[0]
+        except KeyError as error:
+            if error.args != ('seg_map_path',):
+                raise
+            raise UserError(
+                f'{split}_dataloader loads annotations, and its data set has none; set '
+                'data_prefix.seg_map_path, or take LoadAnnotations out of the pipeline.'
+            ) from None
+
+    if len(dataset):
+        _tried(f'{split}_dataloader', 'the pipeline', load)
 
 
 def _parts_to_build(cfg: Config) -> Iterator[tuple[str, dict, Registry]]:
@@ -82,10 +85,10 @@ def _parts_to_build(cfg: Config) -> Iterator[tuple[str, dict, Registry]]:
 
 def _loss_is_plain(head: type[BaseDecodeHead]) -> bool:
     """Whether the loss depends on nothing but logits and labels."""
-    stock = BaseDecodeHead.loss_by_feat, FPAHead.loss_by_feat
-    rest = ('loss', '_stack_batch_gt')
-    return head.loss_by_feat in stock and all(
-        getattr(head, name) is getattr(BaseDecodeHead, name) for name in rest
+    return (
+        head.loss_by_feat in (BaseDecodeHead.loss_by_feat, FPAHead.loss_by_feat)
+        and head.loss is BaseDecodeHead.loss
+        and head._stack_batch_gt is BaseDecodeHead._stack_batch_gt
     )
 
 
