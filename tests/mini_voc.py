@@ -20,7 +20,7 @@ from mmseg_pan.voc.manifest import (
     hash_ids,
 )
 
-#: Python before 3.10.12 and 3.11.4, as in Debian 12, unpacks no archive safely, and so do we.
+#: Python before 3.10.12 and 3.11.4, as in Debian 12, cannot unpack archives safely; we refuse to.
 needs_data_filter = pytest.mark.skipif(
     not hasattr(tarfile, 'data_filter'), reason='this Python has no tarfile.data_filter'
 )

@@ -3,6 +3,7 @@ import argparse
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
+from torch import distributed
 
 from mmseg_pan import UserError, cli, devices
 from mmseg_pan.cli import checks
@@ -283,6 +284,17 @@ def test_worker_tracebacks_are_cut_to_the_sentence():
     error = UserError(f'{text}mmseg_pan.errors.UserError: The mask a.png holds id 30.')
     assert cli.sentence(error) == 'The mask a.png holds id 30.'
     assert cli.sentence(UserError('Just this.')) == 'Just this.'
+
+
+def test_a_tool_leaves_its_process_group(tmp_path):
+    def main():
+        store = f'file://{tmp_path}/store'
+        distributed.init_process_group('gloo', init_method=store, rank=0, world_size=1)
+
+    with pytest.raises(SystemExit) as end:
+        cli.run_tool(main)
+    assert not end.value.code
+    assert not distributed.is_initialized()
 
 
 def test_user_errors_exit_with_2_and_others_keep_their_traceback(capsys):

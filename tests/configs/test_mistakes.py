@@ -151,10 +151,6 @@ def test_a_defect_keeps_its_traceback(monkeypatch):
         cli.load_config(str(TOY))
 
 
-def is_loss(kind: type) -> bool:
-    return kind.__module__.startswith('mmseg.models.losses')
-
-
 @MODELS.register_module()
 class Foreign(nn.Module):
     """A person's own neck, with a fault: torch has no dropout of 2."""
@@ -177,7 +173,11 @@ def test_a_fault_in_code_is_left_to_the_run(monkeypatch):
     check_values(cfg)
 
 
-LOSSES = sorted(n for n, kind in MODELS.module_dict.items() if is_loss(kind))
+LOSSES = sorted(
+    name
+    for name, kind in MODELS.module_dict.items()
+    if kind.__module__.startswith('mmseg.models.losses')
+)
 
 
 @pytest.mark.parametrize('name', LOSSES)

@@ -65,7 +65,9 @@ class Bench:
     def train(self, name, *args, code=0):
         """Train six iterations; returns the output, which names the device that was used."""
         output = self.tool('train.py', self.config, '--work-dir', name, *args, code=code)
-        device = r'CPU, \d+ threads?' if ON_CPU else re.escape(torch.cuda.get_device_name())
+        device = (
+            r'CPU, (1 thread|\d+ threads)$' if ON_CPU else re.escape(torch.cuda.get_device_name())
+        )
         assert re.search(rf'^  device +{device}', output, re.M), output[-3000:]
         return output
 

@@ -47,6 +47,7 @@ def trained(tmp_path_factory, toy_root):
     done = run_command([*command, *small()], env=env, cwd=folder.parent)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ''
+    assert len([*folder.glob('*/*.log')]) == 1
     return folder, done.stdout
 
 
@@ -55,7 +56,7 @@ def test_the_screen_has_the_summary_and_the_progress(trained):
     lines = output.splitlines()
     assert lines[:2] == ['', 'Training'], output[:2000]
     assert 'System environment' not in output
-    log = min(folder.glob('*/*.log'))  # other tests may have tested it before
+    log = min(folder.glob('*/*.log'))  # the first one: other tests may have added theirs
     for text in ('System environment', 'Config:', 'Initialization information', 'Hooks will be'):
         assert text in log.read_text()
 
